@@ -1,0 +1,50 @@
+# `make serve` and `make test` need Python 3.11 and make, nothing else.
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+# What is installed is decided by these files; the stamps are newer than them once it is.
+LOCK := constraints.txt pyproject.toml
+
+.DEFAULT_GOAL := help
+.PHONY: help serve test lint types imports evaluate shipped-model clean
+
+help: ## Show what can be made
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+$(VENV)/.pip: constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade --constraint constraints.txt pip setuptools
+	@touch $@
+
+$(VENV)/.serve: $(VENV)/.pip $(LOCK)
+	$(BIN)/python -m pip install --quiet --no-build-isolation --constraint constraints.txt --editable '.[cpu]'
+	@touch $@
+
+$(VENV)/.test: $(VENV)/.serve $(LOCK)
+	$(BIN)/python -m pip install --quiet --no-build-isolation --constraint constraints.txt --editable '.[cpu,wsq]' --group dev
+	@touch $@
+
+serve: $(VENV)/.serve ## Install what is needed and serve on http://127.0.0.1:8000
+	@exec $(BIN)/whorl serve
+
+lint: $(VENV)/.test ## Style
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.test ## Types
+	$(BIN)/mypy
+
+imports: $(VENV)/.test ## Who may import whom
+	$(BIN)/lint-imports
+
+test: lint types imports ## Lint, types, import rules and all tests
+	$(BIN)/pytest
+
+evaluate: $(VENV)/.test ## Measure the shipped model on the sets under WHORL_DATASETS
+	$(BIN)/whorl evaluate --all --out docs/evaluation --readme README.md
+
+shipped-model: $(VENV)/.test ## Train the shipped model again (about an hour on two cores)
+	$(BIN)/whorl train --recipe default --scratch --out model_store/shipped --backup build/fit
+
+clean: ## Remove the environment and caches, never ./var
+	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

@@ -1,0 +1,46 @@
+"""The application: routes, errors, middleware around the services it is given."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from fastapi import FastAPI
+
+from app.api import openapi, problems, routes
+from app.api.metrics import Metrics
+from app.api.middleware import BodyLimit, RequestContext
+from app.api.state import ApiServices, State
+
+
+def create_app(services: ApiServices) -> FastAPI:
+    """Build the ASGI application.
+
+    It opens and closes nothing: whoever made the services ends them, after the server has stopped.
+    """
+    metrics = Metrics()
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[State]:
+        yield State(services=services, metrics=metrics)
+
+    app = _Documented(
+        title="Whorl",
+        version=services.version.version,
+        lifespan=lifespan,
+        docs_url="/docs" if services.docs else None,
+        redoc_url=None,
+        redirect_slashes=False,
+        generate_unique_id_function=openapi.operation_id,
+    )
+    problems.install(app, routes.methods_at)
+    routes.install(app)
+    app.add_middleware(BodyLimit, max_bytes=services.limits.max_body_bytes)
+    app.add_middleware(RequestContext, metrics=metrics)
+    return app
+
+
+class _Documented(FastAPI):
+    def openapi(self) -> dict[str, Any]:
+        return openapi.document(self)

@@ -1,0 +1,98 @@
+"""The API process: everything behind the routes, and the thread that follows the aliases."""
+
+from __future__ import annotations
+
+import logging
+import platform
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from app import __version__
+from app.api.state import ApiLimits, ApiServices, Check, Readiness, VersionFacts
+from app.bootstrap.home import Home, RegistryCatalogue, open_home, training_folders
+from app.bootstrap.recognition import Wired, image_limits, wire_recognition
+from app.core.errors import WhorlError
+from app.services.keys import ensure_admin_key
+from app.services.serve_models import Serving, follow_aliases, release_unused, start_serving
+from app.settings import Settings
+
+log = logging.getLogger(__name__)
+
+FOLLOW_S = 1.0
+
+
+@contextmanager
+def open_api(
+    settings: Settings, stopping: threading.Event
+) -> Iterator[tuple[ApiServices, str | None]]:
+    """Open everything the API needs, the champion loaded and warmed.
+
+    Yields:
+        The services, and the admin key if this is the very first start.
+    """
+    with open_home(settings) as home:
+        admin_key = ensure_admin_key(home.store)
+        wired = wire_recognition(settings, home)
+        serving = Serving(home.store, wired.shelf, image_limits(settings), stopping.is_set)
+        try:
+            start_serving(serving)
+        except WhorlError as error:
+            # The API still starts: /health/ready tells what is wrong, and a promotion can mend it.
+            log.error("no model in service: %s", error.detail)
+        follower = threading.Thread(
+            target=_follow, args=(serving, stopping), name="aliases", daemon=True
+        )
+        follower.start()
+        try:
+            yield _services(settings, home, wired, stopping), admin_key
+        finally:
+            stopping.set()
+            follower.join()
+            wired.shelf.release(())
+
+
+def _follow(serving: Serving, stopping: threading.Event) -> None:
+    while not stopping.wait(FOLLOW_S):
+        try:
+            if follow_aliases(serving):
+                release_unused(serving)
+        except WhorlError as error:
+            log.error("the models in memory stay as they are: %s", error.detail)
+        except Exception:  # a failed look must not end the following
+            log.exception("could not follow the aliases; trying again")
+
+
+def _services(
+    settings: Settings, home: Home, wired: Wired, stopping: threading.Event
+) -> ApiServices:
+    device = f"{wired.device.id} ({wired.device.name}): {wired.device.reason}"
+    return ApiServices(
+        recognition=wired.recognition,
+        catalogue=RegistryCatalogue(home.registry),
+        folders=training_folders(settings),
+        readiness=lambda: _readiness(wired, device),
+        version=VersionFacts(__version__, platform.python_version(), wired.device.backend, device),
+        limits=ApiLimits(settings.max_upload_bytes, settings.max_images_per_enrolment),
+        docs=settings.docs,
+        stopping=stopping.is_set,
+    )
+
+
+def _readiness(wired: Wired, device: str) -> Readiness:
+    checks = {"store": _check_store(wired), "model": Check(True, "in service")}
+    model_id: str | None = None
+    try:
+        model_id = wired.shelf.active().id
+    except WhorlError as error:
+        checks["model"] = Check(False, error.detail)
+    return Readiness(all(c.ok for c in checks.values()), checks, device, model_id)
+
+
+def _check_store(wired: Wired) -> Check:
+    try:
+        with wired.recognition.store.read() as tx:
+            tx.templates.last_change()
+    except Exception as error:  # readiness reports what is wrong and must not raise
+        return Check(False, f"the store cannot be read: {error}")
+    return Check(True, "readable")

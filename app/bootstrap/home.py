@@ -1,0 +1,77 @@
+"""The home folder: database, master key, published models."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from app.core.ports import Store
+from app.core.records import ModelAlias
+from app.services import audit
+from app.services.submit_training import TrainingFolders
+from app.settings import Settings
+from app.storage import SqliteStore, load_or_create_master_key, open_store
+from model_store import BrokenModelError, Registry
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """What lies in the home folder, opened."""
+
+    store: SqliteStore
+    registry: Registry
+
+
+class RegistryCatalogue:
+    """The registry as the services see it."""
+
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
+
+    def ids(self) -> list[str]:
+        """All models on disk, the newest last."""
+        return self._registry.ids()
+
+    def manifest(self, model_id: str) -> dict[str, Any] | None:
+        """A manifest as plain data; None where there is none that can be trusted."""
+        try:
+            return self._registry.manifest(model_id).model_dump(mode="json")
+        except (KeyError, BrokenModelError):
+            return None
+
+
+@contextmanager
+def open_home(settings: Settings) -> Iterator[Home]:
+    """Open, and on the very first use create, the home folder."""
+    settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    master_key = load_or_create_master_key(settings.home / "master.key")
+    store = open_store(settings.database, master_key)
+    try:
+        registry = Registry(settings.models, (settings.shipped_dir,))
+        _name_first_champion(store, registry)
+        yield Home(store, registry)
+    finally:
+        store.close()
+
+
+def _name_first_champion(store: Store, registry: Registry) -> None:
+    """A store that names no champion takes the model that came with the release."""
+    with store.write() as tx:
+        if tx.aliases.get(ModelAlias.CHAMPION) is not None:
+            return
+        shipped = registry.shipped_ids()
+        if not shipped:
+            log.warning("no model came with this release; train one with `whorl train`")
+            return
+        tx.aliases.set(ModelAlias.CHAMPION, shipped[-1])
+        tx.audit.record(audit.event(audit.SYSTEM, "model.shipped", shipped[-1]))
+
+
+def training_folders(settings: Settings) -> TrainingFolders:
+    """Where training data may be read."""
+    return TrainingFolders(() if settings.train_root is None else (settings.train_root,))

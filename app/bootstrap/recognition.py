@@ -1,0 +1,46 @@
+"""Recognition from a home folder: models on the device, search indexes, limits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from app.bootstrap.home import Home
+from app.imaging.decode import ImageLimits
+from app.inference.live import LoadedModels
+from app.inference.loading import Loader
+from app.networks.device import Device, find_device
+from app.services.context import Recognition
+from app.services.indexes import SearchIndexes
+from app.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Wired:
+    """Recognition, and what is needed to change the models in it."""
+
+    recognition: Recognition
+    shelf: LoadedModels
+    device: Device
+
+
+def wire_recognition(settings: Settings, home: Home) -> Wired:
+    """Put the rooms together; no model is loaded yet."""
+    device = find_device(settings.device)
+    loader = Loader(home.registry, device, settings.queue_limit)
+    shelf = LoadedModels(loader.load)
+    return Wired(
+        Recognition(
+            home.store,
+            shelf,
+            SearchIndexes(home.store),
+            image_limits(settings),
+            settings.minimum_quality,
+        ),
+        shelf,
+        device,
+    )
+
+
+def image_limits(settings: Settings) -> ImageLimits:
+    """What an image may be."""
+    return ImageLimits(max_bytes=settings.max_upload_bytes, max_pixels=settings.max_pixels)

@@ -1,0 +1,1 @@
+"""The field's words: values, parameters, errors and ports. Standard library and NumPy only."""

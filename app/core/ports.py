@@ -1,0 +1,275 @@
+"""Ports: what the services need of storage and inference, without knowing either.
+
+The store speaks in transactions: ``store.read()`` sees one consistent state, ``store.write()`` is
+the one writer, commits when its block ends and rolls back when the block raises. What a service
+acknowledges, and the audit event that records it, are written in one such block.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from app.core.params import MatchingParams, PreparationParams
+from app.core.records import (
+    ApiKey,
+    AuditEvent,
+    Change,
+    Gallery,
+    Job,
+    JobState,
+    ModelAlias,
+    Person,
+    ReferenceTemplate,
+    Reply,
+    StoredImage,
+    Template,
+)
+from app.core.types import Descriptor, PreparedSample
+
+
+class Galleries(Protocol):
+    """Galleries; the one called ``default`` exists from the first migration on."""
+
+    def get(self, gallery: str) -> Gallery | None: ...
+    def list(self) -> list[Gallery]: ...
+    def put(self, gallery: Gallery) -> None: ...
+    def delete(self, gallery: str) -> bool:
+        """Remove with all persons, templates and images in it."""
+        ...
+
+
+class Persons(Protocol):
+    """Persons of a gallery."""
+
+    def get(self, gallery: str, person_id: str) -> Person | None: ...
+    def add(self, person: Person) -> None: ...
+    def delete(self, gallery: str, person_id: str) -> bool:
+        """Remove with all templates, descriptors, images and the images' key."""
+        ...
+
+    def page(self, gallery: str, after: str | None, limit: int) -> list[Person]:
+        """Persons ordered by id, those after ``after``."""
+        ...
+
+    def count(self, gallery: str) -> int: ...
+
+
+class Templates(Protocol):
+    """Templates, their descriptors under one or more models, their kept images, their history."""
+
+    def add(self, template: Template, image: StoredImage | None) -> None: ...
+    def add_descriptor(self, template_id: str, model_id: str, descriptor: Descriptor) -> None: ...
+    def get(self, template_id: str) -> Template | None: ...
+    def delete(self, template_id: str) -> bool: ...
+    def of_person(
+        self, gallery: str, person_id: str, finger: int | None = None
+    ) -> list[Template]: ...
+    def references(self, template_ids: Sequence[str]) -> list[ReferenceTemplate]:
+        """All descriptors of these templates under every model."""
+        ...
+
+    def count(self, gallery: str) -> int:
+        """Number of templates in the gallery."""
+        ...
+
+    def count_persons(self, gallery: str) -> int:
+        """Number of persons in the gallery with at least one template."""
+        ...
+
+    def models_in_use(self, active: str) -> dict[str, int]:
+        """Model id -> templates comparable only under it, for templates without ``active``."""
+        ...
+
+    def without_descriptor(self, model_id: str, after: str, limit: int) -> list[str]:
+        """Ids (ordered, after ``after``) of templates with a kept image, lacking this model's."""
+        ...
+
+    def image(self, template_id: str) -> StoredImage | None:
+        """The kept image, decrypted."""
+        ...
+
+    def last_change(self) -> int:
+        """Sequence number of the newest change in any gallery."""
+        ...
+
+    def changes(self, gallery: str, since: int) -> list[Change]:
+        """Additions and removals after ``since``, oldest first. A new descriptor is an addition."""
+        ...
+
+
+class Aliases(Protocol):
+    """Which model is champion, candidate, previous."""
+
+    def get(self, alias: ModelAlias) -> str | None: ...
+    def set(self, alias: ModelAlias, model_id: str | None) -> None: ...
+
+
+class Jobs(Protocol):
+    """The job queue: a table in the same store, so that enqueueing is part of a transaction."""
+
+    def add(self, job: Job) -> None: ...
+    def get(self, job_id: str) -> Job | None: ...
+    def page(self, after: str | None, limit: int) -> list[Job]:
+        """Newest first (ids sort by creation); those older than ``after``."""
+        ...
+
+    def claim(self, worker: str, kinds: Sequence[str], now_ms: int, lease_ms: int) -> Job | None:
+        """Take the oldest queued job, or one whose lease ran out; its fence and attempt rise.
+
+        A job whose lease ran out in its last attempt is failed instead, one that was being
+        cancelled is cancelled.
+        """
+        ...
+
+    def heartbeat(
+        self, job: Job, progress: dict[str, Any], now_ms: int, lease_ms: int
+    ) -> JobState:
+        """Prolong the lease and store the progress; the state tells whether to go on.
+
+        Raises:
+            LeaseLost: the job's fence is no longer the stored one.
+        """
+        ...
+
+    def check_fence(self, job: Job) -> None:
+        """Make sure, inside the writing transaction, that the job is still this worker's.
+
+        Raises:
+            LeaseLost: it is not.
+        """
+        ...
+
+    def finish(
+        self,
+        job: Job,
+        state: JobState,
+        now_ms: int,
+        *,
+        result: dict[str, Any] | None = None,
+        problem: dict[str, Any] | None = None,
+    ) -> None:
+        """End the job (or put it back in the queue with ``state=QUEUED``).
+
+        Raises:
+            LeaseLost: the job's fence is no longer the stored one.
+        """
+        ...
+
+    def request_cancel(self, job_id: str, now_ms: int) -> Job | None:
+        """A queued job is cancelled at once, a running one is asked to stop."""
+        ...
+
+
+class Keys(Protocol):
+    """API keys by id."""
+
+    def get(self, key_id: str) -> ApiKey | None: ...
+    def list(self) -> list[ApiKey]: ...
+    def add(self, key: ApiKey) -> None: ...
+    def revoke(self, key_id: str, now_ms: int) -> bool: ...
+
+
+class AuditLog(Protocol):
+    """Append-only record of what was done."""
+
+    def record(self, event: AuditEvent) -> None: ...
+    def page(self, after: int | None, limit: int) -> list[AuditEvent]:
+        """Newest first; those with a sequence number below ``after``."""
+        ...
+
+
+class Replies(Protocol):
+    """Answers kept for idempotency keys."""
+
+    def get(self, actor: str, idempotency_key: str) -> Reply | None: ...
+    def add(self, reply: Reply) -> None: ...
+    def prune(self, before_ms: int) -> None: ...
+
+
+class Transaction(Protocol):
+    """All repositories of one transaction."""
+
+    @property
+    def galleries(self) -> Galleries: ...
+    @property
+    def persons(self) -> Persons: ...
+    @property
+    def templates(self) -> Templates: ...
+    @property
+    def aliases(self) -> Aliases: ...
+    @property
+    def jobs(self) -> Jobs: ...
+    @property
+    def keys(self) -> Keys: ...
+    @property
+    def audit(self) -> AuditLog: ...
+    @property
+    def replies(self) -> Replies: ...
+
+
+class Store(Protocol):
+    """The embedded store."""
+
+    def read(self) -> AbstractContextManager[Transaction]: ...
+    def write(self) -> AbstractContextManager[Transaction]: ...
+    def close(self) -> None: ...
+
+
+class Embedder(Protocol):
+    """Prepared samples in, descriptors out, in the same order."""
+
+    def embed(self, samples: Sequence[PreparedSample]) -> list[Descriptor]:
+        """Embed.
+
+        Raises:
+            Overloaded: too much is waiting already.
+        """
+        ...
+
+
+class CalibrationTable(Protocol):
+    """Score -> FMR of one model, from its own impostor comparisons."""
+
+    def threshold(self, fmr: float) -> float: ...
+    def fmr_at(self, score: float) -> float: ...
+    def fpir_threshold(self, fpir: float | None, gallery_size: int) -> tuple[float, float]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedModel:
+    """One immutable bundle: weights in an embedder, preparation, matching and calibration."""
+
+    id: str
+    preparation: PreparationParams
+    matching: MatchingParams
+    calibration: CalibrationTable
+    embedder: Embedder
+
+
+class LiveModels(Protocol):
+    """The models in memory: the active one, and those that stored templates still hang on."""
+
+    def active(self) -> LoadedModel: ...
+    def get(self, model_id: str) -> LoadedModel:
+        """A loaded model.
+
+        Raises:
+            ModelRefused: it is not, or no longer, fit to be loaded.
+            NotFound: there is no such model.
+        """
+        ...
+
+
+class ModelShelf(LiveModels, Protocol):
+    """Live models as the one who changes them sees them."""
+
+    def activate(self, model: LoadedModel) -> None:
+        """Put a loaded model into service; requests that hold the old one finish with it."""
+        ...
+
+    def release(self, keep: Collection[str]) -> None:
+        """Forget models that nothing needs any more."""
+        ...

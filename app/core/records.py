@@ -1,0 +1,187 @@
+"""What is stored and handed over: galleries, persons, templates, models, jobs, keys, audit events.
+
+All times are milliseconds since the epoch (UTC).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from app.core.types import Descriptor
+
+
+class ImagePolicy(StrEnum):
+    """Whether a gallery keeps the sample images (encrypted) beside the templates."""
+
+    NONE = "none"
+    ENCRYPTED = "encrypted"
+
+
+@dataclass(frozen=True, slots=True)
+class Gallery:
+    """A tenant boundary: persons of one gallery never meet those of another."""
+
+    id: str
+    store_images: ImagePolicy
+    default_dpi: float | None
+    created_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """A data subject; the id is the client's own or generated."""
+
+    gallery: str
+    id: str
+    created_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """One enrolled sample of a finger. Its descriptors, one a model, are kept beside it."""
+
+    id: str
+    gallery: str
+    person_id: str
+    finger: int
+    quality: int
+    reasons: tuple[str, ...]
+    format: str
+    width_px: int
+    height_px: int
+    dpi: float
+    dpi_source: str
+    has_image: bool
+    created_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReferenceTemplate:
+    """A template together with its descriptor under one model."""
+
+    template: Template
+    model_id: str
+    descriptor: Descriptor
+
+
+@dataclass(frozen=True, slots=True)
+class StoredImage:
+    """A kept sample image as it arrived, with the resolution that was settled at enrolment."""
+
+    template_id: str
+    data: bytes
+    dpi: float
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One step of a gallery's template history; search indexes follow it."""
+
+    seq: int
+    template_id: str
+    removed: bool
+
+
+class ModelAlias(StrEnum):
+    """Names that point at a model: in service, asked to go into service, in service before."""
+
+    CHAMPION = "champion"
+    CANDIDATE = "candidate"
+    PREVIOUS = "previous"
+
+
+class JobState(StrEnum):
+    """Life of a job."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    CANCELLING = "cancelling"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more will happen to the job."""
+        return self in (JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED)
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A background job. ``revision`` rises with every change, ``fence`` with every claim."""
+
+    id: str
+    kind: str
+    state: JobState
+    spec: dict[str, Any]
+    progress: dict[str, Any] = field(default_factory=dict)
+    result: dict[str, Any] | None = None
+    problem: dict[str, Any] | None = None
+    attempt: int = 0
+    max_attempts: int = 3
+    fence: int = 0
+    revision: int = 0
+    worker: str | None = None
+    lease_until_ms: int | None = None
+    created_ms: int = 0
+    started_ms: int | None = None
+    ended_ms: int | None = None
+
+
+class Scope(StrEnum):
+    """What an API key may do."""
+
+    ENROLL = "enroll"
+    VERIFY = "verify"
+    IDENTIFY = "identify"
+    PERSONS_READ = "persons:read"
+    PERSONS_WRITE = "persons:write"
+    GALLERIES_READ = "galleries:read"
+    GALLERIES_WRITE = "galleries:write"
+    TRAIN = "train"
+    JOBS_READ = "jobs:read"
+    MODELS_READ = "models:read"
+    MODELS_WRITE = "models:write"
+    KEYS_ADMIN = "keys:admin"
+    AUDIT_READ = "audit:read"
+    METRICS_READ = "metrics:read"
+    SCORE_READ = "score:read"
+
+
+@dataclass(frozen=True, slots=True)
+class ApiKey:
+    """A key as stored: only the hash of its secret is kept."""
+
+    id: str
+    name: str
+    secret_hash: str
+    scopes: frozenset[Scope]
+    created_ms: int
+    revoked_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AuditEvent:
+    """What happened, who did it, to what. ``seq`` is 0 until it is stored."""
+
+    at_ms: int
+    actor: str
+    action: str
+    subject: str
+    details: dict[str, Any] = field(default_factory=dict)
+    request_id: str | None = None
+    seq: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """The stored answer to a request that came with an idempotency key."""
+
+    actor: str
+    idempotency_key: str
+    request_hash: str
+    status: int
+    body: str
+    created_ms: int

@@ -1,0 +1,150 @@
+"""Values of the recognition chain, from capture to descriptor (ISO/IEC 2382-37 terms)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum, StrEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+GrayImage = NDArray[np.uint8]
+FloatArray = NDArray[np.float32]
+
+
+class FingerPosition(IntEnum):
+    """Finger position codes of ISO/IEC 19794-4."""
+
+    UNKNOWN = 0
+    RIGHT_THUMB = 1
+    RIGHT_INDEX = 2
+    RIGHT_MIDDLE = 3
+    RIGHT_RING = 4
+    RIGHT_LITTLE = 5
+    LEFT_THUMB = 6
+    LEFT_INDEX = 7
+    LEFT_MIDDLE = 8
+    LEFT_RING = 9
+    LEFT_LITTLE = 10
+
+
+class QualityReason(StrEnum):
+    """Why a capture is poor, in words a person at the reader can act on."""
+
+    TOO_SMALL = "too_small"
+    TOO_DRY = "too_dry"
+    TOO_WET = "too_wet"
+    LOW_CONTRAST = "low_contrast"
+    NOT_A_FINGERPRINT = "not_a_fingerprint"
+
+
+class DpiSource(StrEnum):
+    """Where the resolution of a capture was taken from."""
+
+    FILE = "file"
+    REQUEST = "request"
+    GALLERY = "gallery"
+
+
+@dataclass(frozen=True, slots=True)
+class CaptureFacts:
+    """What is known of a capture besides its pixels."""
+
+    format: str
+    width_px: int
+    height_px: int
+    dpi: float
+    dpi_source: DpiSource
+
+
+@dataclass(frozen=True, slots=True)
+class Quality:
+    """Quality of a sample: 0 (useless) to 100, the reasons that cost points, the measures behind.
+
+    Attributes:
+        area_mm2: foreground area.
+        contrast: local ridge-valley contrast, 0-1.
+        ridge_coherence: mean strength of the local orientation inside the foreground, 0-1.
+        ridge_period_mm: typical distance between ridges; NaN where no ridges were found.
+    """
+
+    score: int
+    reasons: tuple[QualityReason, ...]
+    area_mm2: float
+    contrast: float
+    ridge_coherence: float
+    ridge_period_mm: float
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedSample:
+    """What the encoder sees.
+
+    Attributes:
+        image: float32 [size, size], ridge-normalised to about -1 (ridge) .. 1 (valley), 0 outside.
+        mask: float32 [size, size], 1 inside the foreground, 0 outside.
+    """
+
+    image: FloatArray
+    mask: FloatArray
+
+
+@dataclass(frozen=True, slots=True)
+class Capture:
+    """A decoded, assessed and prepared capture: everything the services need of one image."""
+
+    facts: CaptureFacts
+    quality: Quality
+    prepared: PreparedSample
+
+
+@dataclass(frozen=True, slots=True)
+class Descriptor:
+    """A dense fixed-length descriptor: a grid of unit vectors and how much of each cell is finger.
+
+    Attributes:
+        cells: float32 [rows, cols, channels], unit vectors (zero where the mask is 0).
+        mask: float32 [rows, cols] in 0..1.
+    """
+
+    cells: FloatArray
+    mask: FloatArray
+
+    def to_bytes(self) -> bytes:
+        """Stored form: int16 shape header, float16 cells, uint8 mask (about 5 kB)."""
+        header = np.asarray(self.cells.shape, "<i2").tobytes()
+        mask = np.round(self.mask * 255.0).astype(np.uint8)
+        return header + self.cells.astype("<f2").tobytes() + mask.tobytes()
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Descriptor:
+        """Read the stored form.
+
+        Raises:
+            ValueError: the bytes are not a descriptor.
+        """
+        if len(data) < 6:
+            raise ValueError("a descriptor has at least a header of 6 bytes")
+        rows, cols, channels = (int(n) for n in np.frombuffer(data, "<i2", count=3))
+        cells_bytes = rows * cols * channels * 2
+        if min(rows, cols, channels) < 1 or len(data) != 6 + cells_bytes + rows * cols:
+            raise ValueError("the descriptor's length does not fit its header")
+        cells = np.frombuffer(data, "<f2", count=rows * cols * channels, offset=6)
+        mask = np.frombuffer(data, np.uint8, offset=6 + cells_bytes)
+        return cls(
+            cells.astype(np.float32).reshape(rows, cols, channels),
+            (mask.astype(np.float32) / 255.0).reshape(rows, cols),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """A probe's descriptors at several rotations.
+
+    Attributes:
+        cells: float32 [rotations, rows, cols, channels].
+        mask: float32 [rotations, rows, cols].
+    """
+
+    cells: FloatArray
+    mask: FloatArray

@@ -1,0 +1,223 @@
+"""An evaluation's figures, for programs and for people."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from app.core.types import FloatArray
+from app.evaluation.bootstrap import Interval, Statistic, bootstrap_intervals
+from app.evaluation.protocol import Pairs, all_pairs, finger_codes, fvc_pairs
+from app.evaluation.rates import (
+    ErrorCurve,
+    RankedScores,
+    Scores,
+    equal_error_rate,
+    fnmr_at_fmr,
+    pair_scores,
+    supports_fmr,
+)
+
+REPORTED_FMRS = (0.01, 0.001)
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """Error rates of one set under one protocol, as fractions; None where counts cannot say.
+
+    Attributes:
+        name: of the set.
+        protocol: which samples were compared.
+        images: samples given, failures included.
+        fingers: different fingers among them.
+        genuine: genuine comparisons.
+        impostor: impostor comparisons.
+        fte: failure-to-enrol rate of the samples.
+        eer: equal error rate.
+        fnmr_at_fmr: FNMR by FMR, the keys as in "0.01".
+        zero_fmr: FNMR where no impostor comparison matches.
+        eer_interval: 95 % interval.
+        fnmr_intervals: 95 % intervals, keys as in `fnmr_at_fmr`.
+        fvc: the same set under the FVC protocol.
+        baselines: error rates of other matchers on the set, each in the form of `to_dict`.
+    """
+
+    name: str
+    protocol: str
+    images: int
+    fingers: int
+    genuine: int
+    impostor: int
+    fte: float
+    eer: float
+    fnmr_at_fmr: dict[str, float | None]
+    zero_fmr: float
+    eer_interval: Interval | None = None
+    fnmr_intervals: dict[str, Interval | None] = field(default_factory=dict)
+    fvc: Evaluation | None = None
+    baselines: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON form; `fmr100` and `fmr1000` are the FVC's names of FNMR at 1 % and 0.1 %."""
+        data: dict[str, Any] = {
+            "name": self.name,
+            "protocol": self.protocol,
+            "images": self.images,
+            "fingers": self.fingers,
+            "genuine": self.genuine,
+            "impostor": self.impostor,
+            "fte": self.fte,
+            "eer": self.eer,
+            "fnmr_at_fmr": dict(self.fnmr_at_fmr),
+            "fmr100": self.fnmr_at_fmr["0.01"],
+            "fmr1000": self.fnmr_at_fmr["0.001"],
+            "zero_fmr": self.zero_fmr,
+            "intervals": {
+                "eer": _pair(self.eer_interval),
+                "fnmr_at_fmr": {
+                    key: _pair(self.fnmr_intervals.get(key)) for key in self.fnmr_at_fmr
+                },
+            },
+        }
+        if self.fvc is not None:
+            data["fvc"] = self.fvc.to_dict()
+            data["baselines"] = self.baselines
+        return data
+
+
+def evaluate_scores(
+    name: str,
+    fingers: Sequence[str],
+    matrix: FloatArray,
+    failed: Collection[int] = (),
+    *,
+    bootstrap: int = 300,
+    seed: int = 0,
+    baselines: dict[str, dict[str, Any]] | None = None,
+) -> Evaluation:
+    """Evaluate all pairs, and beside them the FVC protocol.
+
+    Args:
+        name: of the set.
+        fingers: the finger of each sample; a finger's first sample is its first here.
+        matrix: float32 [samples, samples], comparison scores of probe (row) and reference; only
+            the part above the diagonal is used.
+        failed: numbers of the samples that failed to enrol; their scores do not matter.
+        bootstrap: replicates of the intervals; 0 leaves them out.
+        seed: of the bootstrap.
+        baselines: error rates of other matchers, passed on.
+
+    Raises:
+        InvalidInput: there are not two fingers, one of them with two samples (`too_few_samples`).
+        ValueError: the matrix does not fit the samples, or a score is not a number.
+    """
+    samples = len(fingers)
+    if matrix.shape != (samples, samples):
+        raise ValueError(f"{samples} samples do not fit scores of shape {matrix.shape}")
+    lost = frozenset(failed)
+
+    def under(pairs: Pairs, fvc: Evaluation | None = None) -> Evaluation:
+        scores = pair_scores(matrix, pairs, lost)
+        fte = len(lost) / max(samples, 1)
+        return evaluate_pairs(
+            name,
+            fingers,
+            pairs,
+            scores,
+            fte=fte,
+            bootstrap=bootstrap,
+            seed=seed,
+            fvc=fvc,
+            baselines=baselines,
+        )
+
+    return under(all_pairs(fingers), under(fvc_pairs(fingers)))
+
+
+def evaluate_pairs(
+    name: str,
+    fingers: Sequence[str],
+    pairs: Pairs,
+    scores: Scores,
+    *,
+    fte: float = 0.0,
+    bootstrap: int = 300,
+    seed: int = 0,
+    fvc: Evaluation | None = None,
+    baselines: dict[str, dict[str, Any]] | None = None,
+) -> Evaluation:
+    """Evaluate the scores of chosen pairs; arguments and errors as in `evaluate_scores`."""
+    ranked = RankedScores.of(scores)
+    curve = ranked.curve()
+    codes = finger_codes(fingers)
+    rates = [fmr for fmr in REPORTED_FMRS if supports_fmr(fmr, len(scores.impostor))]
+    statistics: dict[str, Statistic] = {"eer": equal_error_rate}
+    statistics |= {f"{fmr:g}": _fnmr_statistic(fmr) for fmr in rates}
+    intervals = bootstrap_intervals(
+        ranked, pairs, codes, statistics, replicates=bootstrap, seed=seed
+    )
+    found = {key: statistic(curve) for key, statistic in statistics.items()}
+    keys = [f"{fmr:g}" for fmr in REPORTED_FMRS]
+    return Evaluation(
+        name=name,
+        protocol=pairs.protocol,
+        images=len(fingers),
+        fingers=int(codes.max()) + 1,
+        genuine=len(scores.genuine),
+        impostor=len(scores.impostor),
+        fte=fte,
+        eer=found["eer"],
+        fnmr_at_fmr={key: found.get(key) for key in keys},
+        zero_fmr=fnmr_at_fmr(curve, 0.0),
+        eer_interval=intervals.get("eer"),
+        fnmr_intervals={key: intervals.get(key) for key in keys},
+        fvc=fvc,
+        baselines=baselines or {},
+    )
+
+
+def markdown_table(evaluations: Sequence[Evaluation]) -> str:
+    """One row a set: counts, then rates in percent with their 95 % intervals."""
+    head = [
+        "Set", "Fingers", "Images", "Genuine", "Impostor", "FTE", "EER",
+        "FNMR at FMR 1 %", "FNMR at FMR 0.1 %", "ZeroFMR",
+    ]  # fmt: skip
+    rows = [head, ["---", *["---:"] * (len(head) - 1)]]
+    for found in evaluations:
+        counts = (found.fingers, found.images, found.genuine, found.impostor)
+        rates = [
+            _percent(found.fnmr_at_fmr[key], found.fnmr_intervals.get(key))
+            for key in found.fnmr_at_fmr
+        ]
+        rows.append(
+            [
+                found.name,
+                *(f"{count:,}" for count in counts),
+                _percent(found.fte),
+                _percent(found.eer, found.eer_interval),
+                *rates,
+                _percent(found.zero_fmr),
+            ]
+        )
+    return "".join(f"| {' | '.join(row)} |\n" for row in rows)
+
+
+def _fnmr_statistic(fmr: float) -> Statistic:
+    def statistic(curve: ErrorCurve) -> float:
+        return fnmr_at_fmr(curve, fmr)
+
+    return statistic
+
+
+def _pair(interval: Interval | None) -> list[float] | None:
+    return None if interval is None else list(interval)
+
+
+def _percent(rate: float | None, interval: Interval | None = None) -> str:
+    if rate is None:
+        return "too few pairs"
+    text = f"{100 * rate:.1f} %"
+    if interval is None:
+        return text
+    return f"{text} ({100 * interval[0]:.1f}-{100 * interval[1]:.1f})"

@@ -1,0 +1,106 @@
+"""Ridge normalisation, the encoder's crop, and rotations of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+
+from app.core.params import PreparationParams
+from app.core.types import FloatArray, GrayImage, PreparedSample
+
+_CONTRAST_FLOOR = 1.5
+_CLIP_DEVIATIONS = 2.0
+
+
+def normalise(image: GrayImage, mask: FloatArray, params: PreparationParams) -> FloatArray:
+    """Bring local mean and contrast to one level inside the mask (Hong, Wan and Jain 1998).
+
+    Averages are normalised convolutions (Knutsson and Westin 1993): only pixels inside the mask
+    count, so nothing of the background or of a sensor's frame leaks in.
+
+    Args:
+        image: uint8 [H, W] at ``params.dpi``.
+        mask: float32 [H, W], 1 inside the foreground.
+
+    Returns:
+        float32 [H, W] in -1 (ridge) .. 1 (valley), exactly 0 outside the mask.
+    """
+    levels = image.astype(np.float32)
+    weight = _box(mask, params.block_px)
+    centred = (levels - _masked_mean(levels, mask, weight, params.block_px)) * mask
+    power = _masked_mean(centred * centred, mask, weight, params.block_px)
+    deviation = np.sqrt(power + np.float32(_CONTRAST_FLOOR**2))
+    return np.asarray(np.clip(centred / (_CLIP_DEVIATIONS * deviation), -1.0, 1.0), np.float32)
+
+
+def centre_crop(
+    normalised: FloatArray, mask: FloatArray, params: PreparationParams
+) -> PreparedSample:
+    """Square crop of ``params.size_px`` around the mask's centroid, zero padded."""
+    return crop_at(normalised, mask, crop_origin(mask, params), params)
+
+
+def crop_origin(mask: FloatArray, params: PreparationParams) -> tuple[int, int]:
+    """Column and row of the image that become the crop's (0, 0); may be negative."""
+    height, width = mask.shape
+    total = float(mask.sum())
+    if total > 0.0:
+        column = float(mask.sum(axis=0) @ np.arange(width, dtype=np.float32)) / total
+        row = float(mask.sum(axis=1) @ np.arange(height, dtype=np.float32)) / total
+    else:
+        column, row = (width - 1) / 2.0, (height - 1) / 2.0
+    half = (params.size_px - 1) / 2.0
+    return round(column - half), round(row - half)
+
+
+def crop_at(
+    normalised: FloatArray, mask: FloatArray, origin: tuple[int, int], params: PreparationParams
+) -> PreparedSample:
+    """Square crop whose pixel (u, v) is the image's (u + origin[0], v + origin[1])."""
+    return PreparedSample(
+        _window(normalised, origin, params.size_px), _window(mask, origin, params.size_px)
+    )
+
+
+def rotate(sample: PreparedSample, angles_deg: Sequence[float]) -> list[PreparedSample]:
+    """Turn a sample about the crop's centre, counter-clockwise as seen; zeros come in from outside.
+
+    Angle 0 gives the sample itself.
+    """
+    return [_rotated(sample, angle) if angle else sample for angle in angles_deg]
+
+
+def _rotated(sample: PreparedSample, angle_deg: float) -> PreparedSample:
+    height, width = sample.mask.shape
+    turn = cv2.getRotationMatrix2D(((width - 1) / 2.0, (height - 1) / 2.0), angle_deg, 1.0)
+    image = cv2.warpAffine(sample.image, turn, (width, height), flags=cv2.INTER_LINEAR)
+    covered = cv2.warpAffine(sample.mask, turn, (width, height), flags=cv2.INTER_LINEAR)
+    mask = (covered > 0.5).astype(np.float32)
+    return PreparedSample(np.asarray(image * mask, np.float32), mask)
+
+
+def _window(values: FloatArray, origin: tuple[int, int], size_px: int) -> FloatArray:
+    height, width = values.shape
+    x0, y0 = origin
+    left, top = max(x0, 0), max(y0, 0)
+    right, bottom = min(x0 + size_px, width), min(y0 + size_px, height)
+    out = np.zeros((size_px, size_px), np.float32)
+    if left < right and top < bottom:
+        out[top - y0 : bottom - y0, left - x0 : right - x0] = values[top:bottom, left:right]
+    return out
+
+
+def _box(values: FloatArray, side_px: int) -> FloatArray:
+    summed = cv2.boxFilter(
+        values, cv2.CV_32F, (side_px, side_px), normalize=False, borderType=cv2.BORDER_CONSTANT
+    )
+    return np.asarray(summed, np.float32)
+
+
+def _masked_mean(
+    values: FloatArray, mask: FloatArray, weight: FloatArray, side_px: int
+) -> FloatArray:
+    mean = _box(values * mask, side_px) / np.maximum(weight, np.float32(1.0))
+    return np.asarray(mean, np.float32)

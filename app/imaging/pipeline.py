@@ -1,0 +1,107 @@
+"""From the bytes of an image to what the encoder sees; reads like the figure, a stage a line."""
+
+from __future__ import annotations
+
+from app.core.errors import QualityTooLow
+from app.core.params import PreparationParams
+from app.core.types import (
+    Capture,
+    CaptureFacts,
+    GrayImage,
+    PreparedSample,
+    Quality,
+    QualityReason,
+)
+from app.imaging.decode import ImageLimits, decode
+from app.imaging.normalise import centre_crop, crop_at, crop_origin, normalise
+from app.imaging.quality import assess
+from app.imaging.resolution import resample, resolve_dpi
+from app.imaging.segment import segment
+
+_ADVICE = {
+    QualityReason.NOT_A_FINGERPRINT: "no ridges of a finger were found: "
+    "check that the image shows one fingerprint and that 'dpi' is right",
+    QualityReason.TOO_SMALL: "too little of the finger is visible: "
+    "place the whole fingertip flat on the sensor",
+    QualityReason.TOO_DRY: "the finger is too dry: "
+    "moisten it slightly (breathe on it) and press a little harder",
+    QualityReason.TOO_WET: "the finger is too wet: dry finger and sensor and press less",
+    QualityReason.LOW_CONTRAST: "ridges hardly differ from valleys: "
+    "clean the sensor and press a little harder",
+}
+_NO_REASON = "the ridges are unclear: clean the sensor and place the finger flat and still"
+_DEFAULT_LIMITS = ImageLimits()
+
+
+def prepare(
+    data: bytes,
+    params: PreparationParams,
+    *,
+    requested_dpi: float | None = None,
+    default_dpi: float | None = None,
+    limits: ImageLimits = _DEFAULT_LIMITS,
+) -> Capture:
+    """Decode, bring to scale, segment, assess, normalise and crop one capture.
+
+    Poor quality is no error here: the caller decides with ``require_quality``.
+
+    Raises:
+        InvalidImage: the bytes are no image within the limits.
+        DpiUnknown: the resolution is neither in the file, the request nor the gallery.
+        InvalidInput: ``dpi_out_of_range`` or ``capture_too_large``.
+    """
+    decoded = decode(data, limits)
+    dpi, dpi_source = resolve_dpi(decoded.file_dpi, requested_dpi, default_dpi)
+    image = resample(decoded.image, dpi, params.dpi)
+    mask = segment(image, params)
+    quality = assess(image, mask, params)
+    prepared = centre_crop(normalise(image, mask, params), mask, params)
+    height_px, width_px = decoded.image.shape
+    facts = CaptureFacts(decoded.format, width_px, height_px, dpi, dpi_source)
+    return Capture(facts, quality, prepared)
+
+
+def prepare_with_offset(
+    image: GrayImage, dpi: float, params: PreparationParams
+) -> tuple[PreparedSample, tuple[float, float]]:
+    """Prepare an image in memory and say where the crop lies.
+
+    Args:
+        image: uint8 [H, W] at ``dpi``.
+
+    Returns:
+        The sample, and (x0, y0) in pixels at ``params.dpi``: the crop's pixel (u, v) is pixel
+        (u + x0, v + y0) of the resampled image.
+
+    Raises:
+        InvalidInput: the resolution is out of range or the image too large for one finger.
+    """
+    resampled = resample(image, dpi, params.dpi)
+    mask = segment(resampled, params)
+    normalised = normalise(resampled, mask, params)
+    origin = crop_origin(mask, params)
+    sample = crop_at(normalised, mask, origin, params)
+    return sample, (float(origin[0]), float(origin[1]))
+
+
+def prepare_impression(image: GrayImage, dpi: float, params: PreparationParams) -> PreparedSample:
+    """Prepare an image in memory, without a verdict on its quality (training, evaluation)."""
+    sample, _ = prepare_with_offset(image, dpi, params)
+    return sample
+
+
+def require_quality(quality: Quality, minimum: int) -> None:
+    """Let only good captures pass.
+
+    Raises:
+        QualityTooLow: the score is below ``minimum``; the detail says what to do about it.
+    """
+    if quality.score >= minimum:
+        return
+    advice = "; ".join(_ADVICE[reason] for reason in quality.reasons) or _NO_REASON
+    raise QualityTooLow(
+        f"The capture's quality is {quality.score} of 100, at least {minimum} is needed: {advice}.",
+        score=quality.score,
+        minimum=minimum,
+        reasons=[reason.value for reason in quality.reasons],
+    )

@@ -1,0 +1,1 @@
+"""The only room that runs weights in service: embedder, micro-batcher, live models."""

@@ -1,0 +1,46 @@
+"""An encoder as a port: compiled once for each of a few batch sizes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from app.core.types import Descriptor, FloatArray, PreparedSample
+from app.networks.forward import describe, stack_samples
+
+BUCKETS = (1, 2, 4, 8, 16, 32)
+"""Batch sizes that are compiled; a batch is padded to the next one, a larger one is split."""
+
+
+class CompiledEmbedder:
+    """Runs prepared samples through an encoder.
+
+    Not for many threads at once: put a ``MicroBatcher`` in front.
+    """
+
+    def __init__(self, run: Callable[[FloatArray], FloatArray], size_px: int) -> None:
+        self._run, self._size_px = run, size_px
+
+    def warm(self) -> None:
+        """Compile every batch size before the first request needs it."""
+        for bucket in BUCKETS:
+            self._run(np.zeros((bucket, self._size_px, self._size_px, 2), np.float32))
+
+    def embed(self, samples: Sequence[PreparedSample]) -> list[Descriptor]:
+        """Descriptors in the order of the samples."""
+        found: list[Descriptor] = []
+        for start in range(0, len(samples), BUCKETS[-1]):
+            found += self._embed_bucket(samples[start : start + BUCKETS[-1]])
+        return found
+
+    def cells_of(self, inputs: FloatArray) -> FloatArray:
+        """Cells [n, rows, cols, channels] of encoder inputs [n, size, size, 2], n of one bucket."""
+        bucket = next(size for size in BUCKETS if size >= len(inputs))
+        padded = np.zeros((bucket, *inputs.shape[1:]), np.float32)
+        padded[: len(inputs)] = inputs
+        return self._run(padded)[: len(inputs)]
+
+    def _embed_bucket(self, samples: Sequence[PreparedSample]) -> list[Descriptor]:
+        inputs = stack_samples(samples)
+        return describe(self.cells_of(inputs), inputs)

@@ -1,0 +1,91 @@
+"""From a folder of the registry to a model that may serve: nothing unchecked gets through."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from io import BytesIO
+from typing import Any
+
+import numpy as np
+
+from app.core.errors import ModelRefused
+from app.core.params import MatchingParams, PreparationParams
+from app.core.ports import LoadedModel
+from app.inference.batcher import MicroBatcher
+from app.inference.embedder import CompiledEmbedder
+from app.matching.calibration import Calibration
+from app.networks.device import Device
+from app.networks.forward import inference_function
+from app.networks.restore import GOLDEN, restore_encoder, verified_manifest
+from model_store import Manifest, Registry
+
+logger = logging.getLogger(__name__)
+
+GOLDEN_TOLERANCE = 0.02
+"""Largest difference of a descriptor's component between the backends and devices tried here."""
+
+
+@dataclass(frozen=True, slots=True)
+class Loader:
+    """Loads models of a registry onto a device."""
+
+    registry: Registry
+    device: Device
+    max_waiting: int = 64
+
+    def load(self, model_id: str) -> LoadedModel:
+        """Verify, build, check the golden vectors, warm.
+
+        Raises:
+            NotFound: there is no such model.
+            ModelRefused: it fails a check; the detail says which.
+        """
+        manifest = verified_manifest(self.registry, model_id)
+        preparation, matching, calibration = _read_params(manifest)
+        with self.device.scope():
+            run = inference_function(restore_encoder(self.registry, manifest))
+            embedder = CompiledEmbedder(run, preparation.size_px)
+            check_golden(embedder, (self.registry.folder(model_id) / GOLDEN).read_bytes())
+            embedder.warm()
+        logger.info("model %s loaded on %s", model_id, self.device.id)
+        return LoadedModel(
+            model_id,
+            preparation,
+            matching,
+            calibration,
+            MicroBatcher(embedder, max_waiting=self.max_waiting),
+        )
+
+
+def _read_params(manifest: Manifest) -> tuple[PreparationParams, MatchingParams, Calibration]:
+    try:
+        return (
+            PreparationParams.from_dict(manifest.preparation),
+            MatchingParams.from_dict(manifest.matching),
+            Calibration.from_dict(manifest.calibration),
+        )
+    except (TypeError, ValueError, KeyError) as error:
+        raise ModelRefused(f"the manifest of {manifest.id} cannot be used: {error}") from error
+
+
+def check_golden(embedder: CompiledEmbedder, golden: bytes) -> None:
+    """Embed the golden inputs and compare with the descriptors that the training run got.
+
+    Raises:
+        ModelRefused: unreadable, or a component differs by more than ``GOLDEN_TOLERANCE``.
+    """
+    try:
+        arrays: Any = np.load(BytesIO(golden), allow_pickle=False)
+        inputs = np.asarray(arrays["inputs"], np.float32)
+        expected = np.asarray(arrays["cells"], np.float32)
+    except (OSError, ValueError, KeyError) as error:
+        raise ModelRefused(f"the golden vectors cannot be read: {error}") from error
+    found = embedder.cells_of(inputs)
+    if found.shape != expected.shape:
+        raise ModelRefused(f"descriptors have shape {found.shape}, golden ones {expected.shape}")
+    difference = float(np.abs(found - expected).max())
+    if not difference <= GOLDEN_TOLERANCE:  # also catches NaN
+        raise ModelRefused(
+            f"golden vectors are off by {difference:.3g}, at most {GOLDEN_TOLERANCE} is allowed"
+        )

@@ -1,0 +1,1 @@
+"""The only room that trains: pairs, losses, fit, judgement, export."""

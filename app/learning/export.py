@@ -1,0 +1,64 @@
+"""A trained encoder as the registry wants it: draft manifest, weights, golden vectors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from io import BytesIO
+from typing import Any
+
+import keras
+import numpy as np
+
+from app import __version__
+from app.core.types import PreparedSample
+from app.evaluation.report import Evaluation
+from app.learning.recipes import Recipe
+from app.matching.calibration import Calibration
+from app.networks.forward import inference_function, stack_samples
+from app.networks.restore import GOLDEN, WEIGHTS
+from app.networks.weights import pack_weights
+from model_store import ManifestDraft
+
+LICENCE = "Apache-2.0"
+
+
+def golden_vectors(encoder: keras.Model, samples: Sequence[PreparedSample]) -> bytes:
+    """Some inputs and what the encoder makes of them, to be checked at every load."""
+    inputs = stack_samples(samples).astype(np.float16)
+    cells = inference_function(encoder)(inputs.astype(np.float32))
+    buffer = BytesIO()
+    np.savez_compressed(buffer, inputs=inputs, cells=cells)
+    return buffer.getvalue()
+
+
+def draft_manifest(
+    recipe: Recipe,
+    calibration: Calibration,
+    metrics: dict[str, Evaluation],
+    facts: dict[str, Any],
+    parent: str | None,
+) -> ManifestDraft:
+    """Everything the model should say of itself.
+
+    Args:
+        metrics: evaluations by data set.
+        facts: of the data and the fit, beside the recipe.
+        parent: the model that training started from.
+    """
+    return ManifestDraft(
+        architecture={"name": recipe.architecture, "params": recipe.encoder_params()},
+        preparation=recipe.preparation.to_dict(),
+        matching=recipe.matching.to_dict(),
+        calibration=calibration.to_dict(),
+        metrics={name: found.to_dict() for name, found in metrics.items()},
+        training={"recipe": recipe.to_dict(), "whorl": __version__, **facts},
+        parent=parent,
+        licence=LICENCE,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+
+
+def model_files(encoder: keras.Model, golden: Sequence[PreparedSample]) -> dict[str, bytes]:
+    """The files beside the manifest."""
+    return {WEIGHTS: pack_weights(encoder), GOLDEN: golden_vectors(encoder, golden)}

@@ -1,0 +1,145 @@
+"""The fit: a Siamese encoder, pairs in, weights out."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+from keras import layers
+
+from app.learning.batches import PairBatches, PairSource
+from app.learning.losses import GridContrast
+from app.learning.recipes import Recipe
+from app.networks.encoder import build_encoder
+
+
+@dataclass(frozen=True, slots=True)
+class FitProgress:
+    """Where the fit stands.
+
+    Attributes:
+        epoch: finished reports, of ``epochs``.
+        loss: mean over the running epoch.
+        images_per_s: impressions through the network, input pipeline included.
+        eta_s: seconds to the end of the fit at this pace.
+    """
+
+    epoch: int
+    epochs: int
+    step: int
+    steps: int
+    loss: float
+    images_per_s: float
+    eta_s: float
+
+
+Watch = Callable[[FitProgress], None]
+"""Told the progress after every batch; may raise ``Cancelled`` or ``LeaseLost`` to stop the fit."""
+
+
+def _with_cover(encoder: keras.Model) -> keras.Model:
+    """The encoder with every cell's share of foreground as a last channel, for the loss."""
+    sample = encoder.inputs[0]
+    cells = encoder.outputs[0]
+    cell_px = sample.shape[1] // cells.shape[1]
+    cover = layers.AveragePooling2D(cell_px, dtype="float32")(sample[..., 1:2])
+    return keras.Model(sample, layers.Concatenate(dtype="float32")([cells, cover]))
+
+
+class _Reporter(keras.callbacks.Callback):  # type: ignore[misc]
+    def __init__(self, recipe: Recipe, epochs: int, watch: Watch) -> None:
+        super().__init__()
+        self._schedule, self._epochs, self._watch = recipe.schedule, epochs, watch
+        self._epoch, self._step, self._first_step, self._start = 0, 0, 0, time.monotonic()
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:  # noqa: ARG002
+        self._epoch = epoch
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        self._step = self._epoch * self._schedule.steps_per_epoch + batch + 1
+        if self._first_step == 0:  # the first batch compiles; its time says nothing of the pace
+            self._first_step, self._start = self._step, time.monotonic()
+        done = self._step - self._first_step
+        pace = done / max(time.monotonic() - self._start, 1e-6)
+        steps = self._epochs * self._schedule.steps_per_epoch
+        self._watch(
+            FitProgress(
+                epoch=self._epoch + 1,
+                epochs=self._epochs,
+                step=self._step,
+                steps=steps,
+                loss=float((logs or {}).get("loss", float("nan"))),
+                images_per_s=pace * 2 * self._schedule.batch_fingers,
+                eta_s=(steps - self._step) / pace if pace > 0 else float("inf"),
+            )
+        )
+
+
+def new_encoder(recipe: Recipe, dtype: str = "float32") -> keras.Model:
+    """The recipe's architecture with fresh weights, reproducible by the recipe's seed.
+
+    Args:
+        dtype: policy of the products, see ``networks.device.training_dtype``; the variables are
+            float32 under every policy.
+    """
+    keras.utils.set_random_seed(recipe.schedule.seed)
+    keras.config.set_dtype_policy(dtype)
+    try:
+        return build_encoder(recipe.architecture, recipe.encoder_params())
+    finally:
+        keras.config.set_dtype_policy("float32")
+
+
+def fit(
+    recipe: Recipe,
+    encoder: keras.Model,
+    source: PairSource,
+    watch: Watch,
+    backup: Path | None = None,
+) -> list[float]:
+    """Train an encoder in place.
+
+    Args:
+        encoder: as ``new_encoder`` makes it, or with the weights to fine-tune.
+        source: the fingers to learn from.
+        watch: told the progress after every batch.
+        backup: a folder for the state after every epoch; a fit that finds one there resumes.
+
+    Returns:
+        The loss of every epoch.
+    """
+    schedule = recipe.schedule
+    per_epoch = min(schedule.steps_per_epoch, schedule.steps)
+    epochs = max(1, schedule.steps // per_epoch)
+    rate = keras.optimizers.schedules.CosineDecay(
+        initial_learning_rate=schedule.learning_rate / 20,
+        decay_steps=max(1, epochs * per_epoch - schedule.warmup_steps),
+        warmup_target=schedule.learning_rate,
+        warmup_steps=schedule.warmup_steps,
+        alpha=0.01,
+    )
+    siamese = _with_cover(encoder)
+    contrast = recipe.contrast
+    siamese.compile(
+        optimizer=keras.optimizers.AdamW(
+            rate, weight_decay=schedule.weight_decay, global_clipnorm=5.0
+        ),
+        loss=GridContrast(contrast.scale, contrast.margin, recipe.matching.min_overlap_cells),
+    )
+    batches = PairBatches(
+        source,
+        recipe.preparation,
+        recipe.noise,
+        batch_fingers=schedule.batch_fingers,
+        steps=per_epoch,
+        seed=schedule.seed,
+    )
+    callbacks: list[Any] = [_Reporter(recipe, epochs, watch)]
+    if backup is not None:
+        callbacks.append(keras.callbacks.BackupAndRestore(str(backup)))
+    history = siamese.fit(batches, epochs=epochs, callbacks=callbacks, verbose=0)
+    return [float(loss) for loss in history.history["loss"]]

@@ -1,0 +1,172 @@
+"""Labelled images of a site as a source of pairs, split by finger.
+
+Nobody knows how two real impressions lie on each other, so the model in service is asked: the
+rotation and shift at which it finds them most alike become the pair's common frame.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from app.core.errors import InvalidInput, WhorlError
+from app.core.params import MatchingParams, PreparationParams
+from app.core.types import Descriptor, FloatArray, PreparedSample
+from app.evaluation.dataset import LabelledImage, parse_names
+from app.imaging.pipeline import prepare
+from app.learning.judge import Gallery, embed_gallery
+from app.learning.pairs import View
+from app.learning.prints import Report
+from app.matching.score import align
+from app.networks.forward import inference_function
+
+MINIMUM_FINGERS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class LabelledSamples:
+    """Prepared images of a folder.
+
+    Attributes:
+        samples: one an image.
+        fingers: its finger's label.
+        subjects: whom the finger belongs to; splits never part them.
+        skipped: file name -> why it was left out.
+    """
+
+    samples: tuple[PreparedSample, ...]
+    fingers: tuple[str, ...]
+    subjects: tuple[str, ...]
+    skipped: dict[str, str]
+
+    def of(self, subjects: frozenset[str]) -> LabelledSamples:
+        """Those of some subjects."""
+        rows = [k for k, subject in enumerate(self.subjects) if subject in subjects]
+        return LabelledSamples(
+            tuple(self.samples[k] for k in rows),
+            tuple(self.fingers[k] for k in rows),
+            tuple(self.subjects[k] for k in rows),
+            {},
+        )
+
+
+def read_folder(
+    folder: Path,
+    params: PreparationParams,
+    pattern: str | None,
+    dpi: float | None,
+    report: Report | None = None,
+) -> LabelledSamples:
+    """Read, label and prepare all images below a folder.
+
+    Args:
+        pattern: see ``evaluation.dataset.parse_names``.
+        dpi: resolution of files that do not say theirs.
+
+    Raises:
+        InvalidInput: nothing could be labelled, or fewer than ``MINIMUM_FINGERS`` fingers have two
+            usable images (slug ``too_few_fingers``).
+    """
+    labelled = parse_names([path for path in folder.rglob("*") if path.is_file()], pattern)
+    skipped = {item.path.name: item.reason for item in labelled.skipped}
+    kept: list[tuple[LabelledImage, PreparedSample]] = []
+    for done, image in enumerate(labelled.images, 1):
+        try:
+            capture = prepare(image.path.read_bytes(), params, requested_dpi=dpi)
+            kept.append((image, capture.prepared))
+        except WhorlError as error:
+            skipped[image.path.name] = error.detail
+        if report is not None:
+            report(done, len(labelled.images))
+    read = LabelledSamples(
+        tuple(sample for _, sample in kept),
+        tuple(image.finger for image, _ in kept),
+        tuple(image.subject or image.finger for image, _ in kept),
+        skipped,
+    )
+    usable = [rows for rows in _by_finger(read.fingers).values() if len(rows) > 1]
+    if len(usable) < MINIMUM_FINGERS:
+        raise InvalidInput(
+            f"{len(usable)} fingers below {folder.name} have two usable images or more, training "
+            f"needs at least {MINIMUM_FINGERS}; {len(skipped)} files were skipped",
+            slug="too_few_fingers",
+            skipped=dict(list(skipped.items())[:20]),
+        )
+    return read
+
+
+def split_subjects(
+    read: LabelledSamples, share: float, seed: int
+) -> tuple[LabelledSamples, LabelledSamples]:
+    """Split by subject into what is learned from and what is held out.
+
+    Args:
+        share: of the subjects to learn from; at least two stay on either side.
+    """
+    subjects = sorted(set(read.subjects))
+    if len(subjects) < MINIMUM_FINGERS:  # the names tell fingers but not persons
+        read = LabelledSamples(read.samples, read.fingers, read.fingers, read.skipped)
+        subjects = sorted(set(read.subjects))
+    order = np.random.default_rng(seed).permutation(len(subjects))
+    cut = int(np.clip(round(share * len(subjects)), 2, len(subjects) - 2))
+    learned = frozenset(subjects[k] for k in order[:cut])
+    return read.of(learned), read.of(frozenset(subjects) - learned)
+
+
+class FolderPairs:
+    """Pairs of real impressions, aligned once by a model.
+
+    Args:
+        read: the samples to learn from.
+        encoder: finds the alignment.
+    """
+
+    def __init__(self, read: LabelledSamples, encoder: keras.Model, params: MatchingParams) -> None:
+        self._samples, self._params = read.samples, params
+        self._fingers = [rows for rows in _by_finger(read.fingers).values() if len(rows) > 1]
+        self._gallery = embed_gallery(inference_function(encoder), read.samples, params)
+        size = read.samples[0].mask.shape[0]
+        self._cell_px = size // self._gallery.mask.shape[1]
+        self._half = (size - 1) / 2
+
+    def __len__(self) -> int:
+        return len(self._fingers)
+
+    def views(self, finger: int, rng: np.random.Generator) -> tuple[View, View]:
+        """Two different impressions of a finger; the first one's crop is the common frame."""
+        first, second = (int(k) for k in rng.choice(self._fingers[finger], 2, replace=False))
+        return (
+            View(self._samples[first].image, self._samples[first].mask, np.eye(2, 3, dtype="f4")),
+            View(
+                self._samples[second].image,
+                self._samples[second].mask,
+                self._placed(self._gallery, second, first),
+            ),
+        )
+
+    def _placed(self, gallery: Gallery, probe: int, reference: int) -> FloatArray:
+        """Affine [2, 3]: pixel of the probe's crop -> pixel of the reference's crop."""
+        found = align(
+            gallery.probes[probe],
+            Descriptor(gallery.cells[reference], gallery.mask[reference]),
+            self._params,
+        )
+        cos = np.cos(np.deg2rad(found.rotation_deg))
+        sin = np.sin(np.deg2rad(found.rotation_deg))
+        # counter-clockwise as seen, in image coordinates with y downwards, as imaging.rotate turns
+        turn = np.array([[cos, sin], [-sin, cos]])
+        shift = np.array(found.shift_cells) * self._cell_px
+        offset = self._half - turn @ np.full(2, self._half) + shift
+        return np.column_stack([turn, offset]).astype(np.float32)
+
+
+def _by_finger(fingers: Sequence[str]) -> dict[str, list[int]]:
+    rows: dict[str, list[int]] = defaultdict(list)
+    for row, finger in enumerate(fingers):
+        rows[finger].append(row)
+    return rows

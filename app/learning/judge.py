@@ -1,0 +1,127 @@
+"""How good a model is, and what its scores mean: held-out error rates and the calibration."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import keras
+import numpy as np
+
+from app.core.params import MatchingParams
+from app.core.types import Descriptor, FloatArray, PreparedSample, Probe
+from app.evaluation.report import Evaluation, evaluate_scores
+from app.imaging.normalise import rotate
+from app.learning.prints import Fingers, Report, samples_of
+from app.learning.recipes import Recipe
+from app.matching.calibration import Calibration, calibrate
+from app.matching.score import compare_pairs, stack_references
+from app.networks.forward import embed_all, inference_function
+
+Run = Callable[[FloatArray], FloatArray]
+
+
+@dataclass(frozen=True, slots=True)
+class Gallery:
+    """Embedded samples: each as a probe (all rotations) and as a reference.
+
+    Attributes:
+        probes: one a sample.
+        cells: float32 [samples, rows, cols, channels] of the unrotated samples.
+        mask: float32 [samples, rows, cols].
+    """
+
+    probes: tuple[Probe, ...]
+    cells: FloatArray
+    mask: FloatArray
+
+    def scores(self, params: MatchingParams) -> FloatArray:
+        """float32 [samples, samples]: probe (row) against reference, above the diagonal."""
+        return compare_pairs(self.probes, self.cells, self.mask, params)
+
+
+def _turned(samples: Iterable[PreparedSample], params: MatchingParams) -> Iterator[PreparedSample]:
+    for sample in samples:
+        yield from rotate(sample, params.rotations_deg)
+
+
+def embed_gallery(
+    run: Run,
+    samples: Iterable[PreparedSample],
+    params: MatchingParams,
+    report: Callable[[int], None] | None = None,
+) -> Gallery:
+    """Embed samples at every searched rotation, 0 degrees among them.
+
+    Args:
+        report: told the number of samples done; may raise to stop.
+    """
+    turns = len(params.rotations_deg)
+    upright = params.rotations_deg.index(0.0)
+    probes: list[Probe] = []
+    group: list[Descriptor] = []
+    for descriptor in embed_all(run, _turned(samples, params)):
+        group.append(descriptor)
+        if len(group) == turns:
+            cells, mask = stack_references(group)
+            probes.append(Probe(cells.astype(np.float16), mask))
+            group = []
+            if report is not None:
+                report(len(probes))
+    return Gallery(
+        tuple(probes),
+        np.stack([np.asarray(p.cells[upright], np.float32) for p in probes]),
+        np.stack([p.mask[upright] for p in probes]),
+    )
+
+
+def judge(
+    encoder: keras.Model,
+    recipe: Recipe,
+    held_out: Fingers,
+    report: Report | None = None,
+) -> Evaluation:
+    """Error rates on synthetic fingers that the training never saw, all pairs."""
+    impressions = recipe.population.impressions
+    of = len(held_out.masters) * impressions
+    gallery = embed_gallery(
+        inference_function(encoder),
+        samples_of(held_out, impressions, recipe.preparation),
+        recipe.matching,
+        None if report is None else lambda done: report(done, of),
+    )
+    fingers = [str(k) for k in range(len(held_out.masters)) for _ in range(impressions)]
+    return evaluate_scores("synthetic", fingers, gallery.scores(recipe.matching))
+
+
+def judge_samples(
+    encoder: keras.Model,
+    name: str,
+    samples: Sequence[PreparedSample],
+    fingers: Sequence[str],
+    params: MatchingParams,
+) -> Evaluation:
+    """Error rates on given samples, all pairs."""
+    gallery = embed_gallery(inference_function(encoder), samples, params)
+    return evaluate_scores(name, fingers, gallery.scores(params))
+
+
+def calibrate_encoder(
+    encoder: keras.Model, recipe: Recipe, fingers: Fingers, report: Report | None = None
+) -> Calibration:
+    """The table score -> FMR from one impression each of fingers kept for nothing else.
+
+    Every finger meets every other once. Only disjoint pairs are independent in the strict sense;
+    as ISO/IEC 19795-1 allows, all cross comparisons are counted and the number of subjects stands
+    beside them.
+    """
+    of = len(fingers.masters)
+    gallery = embed_gallery(
+        inference_function(encoder),
+        samples_of(fingers, 1, recipe.preparation),
+        recipe.matching,
+        None if report is None else lambda done: report(done, of),
+    )
+    scores = gallery.scores(recipe.matching)
+    impostor = scores[np.triu_indices(of, k=1)]
+    return calibrate(impostor, impostor.size, of)

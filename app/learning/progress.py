@@ -1,0 +1,58 @@
+"""Progress of a training run by phase, in the form that jobs and displays show."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from app.learning.fit import FitProgress
+from app.learning.prints import Report
+
+Sink = Callable[[dict[str, Any]], None]
+"""Takes the progress; may raise ``Cancelled`` or ``LeaseLost`` to stop the run."""
+
+
+class Phases:
+    """Names the running phase and estimates its end.
+
+    Args:
+        sink: given a dict with phase, done, of, eta_s, and in the fit epoch, loss, images_per_s.
+        clock: monotonic seconds.
+    """
+
+    def __init__(self, sink: Sink, clock: Callable[[], float] = time.monotonic) -> None:
+        self._sink, self._clock = sink, clock
+
+    def begin(self, phase: str) -> Report:
+        """Start a phase; the result is told (done, of)."""
+        start = self._clock()
+        self._sink({"phase": phase})
+
+        def report(done: int, of: int) -> None:
+            elapsed = self._clock() - start
+            eta_s = elapsed / done * (of - done) if done else None
+            self._sink({"phase": phase, "done": done, "of": of, "eta_s": _seconds(eta_s)})
+
+        return report
+
+    def fitting(self, at: FitProgress) -> None:
+        """The fit reports by itself."""
+        self._sink(
+            {
+                "phase": "training",
+                "done": at.step,
+                "of": at.steps,
+                "eta_s": _seconds(at.eta_s),
+                "epoch": at.epoch,
+                "epochs": at.epochs,
+                "loss": round(at.loss, 5),
+                "images_per_s": round(at.images_per_s, 1),
+            }
+        )
+
+
+def _seconds(value: float | None) -> float | None:
+    if value is None or value == float("inf"):
+        return None
+    return round(value, 1)

@@ -1,0 +1,132 @@
+"""Recipes: everything a training run is decided by, as data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from app.core.errors import InvalidInput
+from app.core.params import MatchingParams, Params, PreparationParams
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule(Params):
+    """How long and how fast a network is trained.
+
+    Attributes:
+        steps: batches in all.
+        steps_per_epoch: batches between two reports and checkpoints.
+        batch_fingers: fingers a batch, two impressions each.
+        learning_rate: peak of the cosine schedule, reached after ``warmup_steps``.
+    """
+
+    steps: int = 1600
+    steps_per_epoch: int = 100
+    batch_fingers: int = 32
+    learning_rate: float = 2e-3
+    warmup_steps: int = 100
+    weight_decay: float = 1e-3
+    seed: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class ContrastParams(Params):
+    """Contrastive loss over all negatives of a batch, see ``losses.GridContrast``."""
+
+    scale: float = 20.0
+    margin: float = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class PoseNoise(Params):
+    """What is left between two impressions after the search at match time has aligned them.
+
+    Attributes:
+        rotation_deg: half the step of the searched rotations, and a little.
+        shift_px: half a grid cell, and a little.
+        common_rotation_deg: rotation that both impressions share.
+    """
+
+    rotation_deg: float = 7.0
+    shift_px: float = 9.0
+    common_rotation_deg: float = 15.0
+
+
+@dataclass(frozen=True, slots=True)
+class Population(Params):
+    """Synthetic fingers by purpose; the seeds keep the purposes apart.
+
+    Attributes:
+        training: fingers to learn from.
+        held_out: fingers to measure error rates on, ``impressions`` of each.
+        calibration: fingers whose cross comparisons make the table score -> FMR.
+    """
+
+    training: int = 1200
+    held_out: int = 150
+    impressions: int = 4
+    calibration: int = 2500
+    seed: int = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """A training run as data."""
+
+    name: str
+    summary: str
+    architecture: str = "grid_encoder"
+    architecture_params: dict[str, Any] = field(default_factory=dict)
+    preparation: PreparationParams = field(default_factory=PreparationParams)
+    matching: MatchingParams = field(default_factory=MatchingParams)
+    population: Population = field(default_factory=Population)
+    schedule: Schedule = field(default_factory=Schedule)
+    contrast: ContrastParams = field(default_factory=ContrastParams)
+    noise: PoseNoise = field(default_factory=PoseNoise)
+
+    def encoder_params(self) -> dict[str, Any]:
+        """What the architecture is built with."""
+        return {"size_px": self.preparation.size_px} | self.architecture_params
+
+    def to_dict(self) -> dict[str, Any]:
+        """For the manifest."""
+        return {
+            "name": self.name,
+            "architecture": self.architecture,
+            "architecture_params": self.architecture_params,
+            "preparation": self.preparation.to_dict(),
+            "matching": self.matching.to_dict(),
+            "population": self.population.to_dict(),
+            "schedule": self.schedule.to_dict(),
+            "contrast": self.contrast.to_dict(),
+            "noise": self.noise.to_dict(),
+        }
+
+
+RECIPES: dict[str, Recipe] = {
+    recipe.name: recipe
+    for recipe in (
+        Recipe("default", "the recipe of the shipped model: over an hour on two cores"),
+        Recipe(
+            "quick",
+            "a few minutes from growing the prints to a calibrated model: to try things out, "
+            "or to fine-tune",
+            population=Population(training=64, held_out=24, calibration=150, seed=30_000),
+            schedule=Schedule(
+                steps=60, steps_per_epoch=10, batch_fingers=16, learning_rate=3e-4, warmup_steps=10
+            ),
+        ),
+    )
+}
+
+
+def find_recipe(name: str) -> Recipe:
+    """A recipe by name.
+
+    Raises:
+        InvalidInput: there is none (slug ``unknown_recipe``).
+    """
+    if name not in RECIPES:
+        known = ", ".join(RECIPES)
+        raise InvalidInput(f"unknown recipe {name!r}; known: {known}", slug="unknown_recipe")
+    return RECIPES[name]

@@ -1,0 +1,202 @@
+"""A training run from recipe to a model that the registry can publish, one phase a line."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from app.core.errors import InvalidInput
+from app.evaluation.report import Evaluation
+from app.learning.batches import PairSource, SyntheticPairs
+from app.learning.export import draft_manifest, model_files
+from app.learning.fit import fit, new_encoder
+from app.learning.folders import FolderPairs, LabelledSamples, read_folder, split_subjects
+from app.learning.gate import GateDecision, decide
+from app.learning.judge import calibrate_encoder, judge, judge_samples
+from app.learning.prints import Fingers, grow_fingers, sample_of
+from app.learning.progress import Phases, Sink
+from app.learning.recipes import Recipe
+from app.networks.device import Device, training_dtype
+from model_store import ManifestDraft
+
+LEARNED_SHARE = 0.7
+GOLDEN_SAMPLES = 4
+
+
+@dataclass(frozen=True, slots=True)
+class FolderData:
+    """Labelled images to learn from, see ``folders.read_folder``."""
+
+    folder: Path
+    pattern: str | None = None
+    dpi: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BaseModel:
+    """The champion: to start from, to align real pairs, to be compared with."""
+
+    id: str
+    encoder: keras.Model
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What is to be trained.
+
+    Attributes:
+        base: the champion, None where there is none yet.
+        from_scratch: whether to start from fresh weights although there is a champion.
+        folder: real images; None means synthetic prints.
+        backup: where the fit keeps its state after every epoch, to resume from.
+    """
+
+    recipe: Recipe
+    device: Device
+    base: BaseModel | None = None
+    from_scratch: bool = False
+    folder: FolderData | None = None
+    backup: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """A model ready to be published, and how it compares with the champion."""
+
+    draft: ManifestDraft
+    files: dict[str, bytes]
+    evaluations: Mapping[str, Evaluation]
+    gate: GateDecision | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Data:
+    source: PairSource
+    held_out: Fingers
+    site: LabelledSamples | None
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+def train(order: Order, sink: Sink) -> Trained:
+    """Run a training order: data, fit, evaluation on held-out subjects, calibration, gate, export.
+
+    Raises:
+        InvalidInput: the data or the base do not fit the order.
+        Cancelled, LeaseLost: raised by the sink to stop the run.
+    """
+    phases, recipe = Phases(sink), order.recipe
+    _check_base(order)
+    data = _gather(order, phases)
+    encoder, losses = _fit(order, data.source, phases)
+    evaluations = _evaluate(encoder, recipe, data, phases, "evaluating")
+    calibration = calibrate_encoder(
+        encoder, recipe, _grow(recipe, 2, phases), phases.begin("calibrating")
+    )
+    gate = _gate(order, data, evaluations, phases)
+    phases.begin("exporting")
+    started_from = None if order.from_scratch or order.base is None else order.base.id
+    facts = {"data": data.facts, "losses": losses, "backend": keras.backend.backend()}
+    golden = [
+        sample_of(data.held_out, k, 0, recipe.preparation)
+        for k in range(min(GOLDEN_SAMPLES, len(data.held_out.masters)))
+    ]
+    return Trained(
+        draft_manifest(recipe, calibration, dict(evaluations), facts, started_from),
+        model_files(encoder, golden),
+        evaluations,
+        gate,
+    )
+
+
+def _check_base(order: Order) -> None:
+    if order.folder is not None and order.base is None:
+        raise InvalidInput(
+            "training on a folder needs a model in service, to align the impressions with",
+            slug="no_base_model",
+        )
+    if order.base is not None and tuple(order.base.encoder.input_shape[1:]) != (
+        order.recipe.preparation.size_px,
+        order.recipe.preparation.size_px,
+        2,
+    ):
+        raise InvalidInput(
+            f"recipe {order.recipe.name} sees samples of another size than model {order.base.id}; "
+            "use base=scratch with synthetic data",
+            slug="base_does_not_fit",
+        )
+
+
+PURPOSES = ("training", "held_out", "calibration")
+
+
+def _grow(recipe: Recipe, purpose: int, phases: Phases) -> Fingers:
+    """Fingers for one of ``PURPOSES``; neighbouring seeds keep the purposes apart."""
+    name = PURPOSES[purpose]
+    population = recipe.population
+    report = phases.begin(f"growing prints ({name.replace('_', '-')})")
+    count = int(getattr(population, name))
+    return grow_fingers(population.seed + purpose, count, recipe.preparation.dpi, report)
+
+
+def _gather(order: Order, phases: Phases) -> _Data:
+    recipe = order.recipe
+    held_out = _grow(recipe, 1, phases)
+    facts: dict[str, Any] = {"population": recipe.population.to_dict()}
+    if order.folder is None or order.base is None:
+        source = SyntheticPairs(_grow(recipe, 0, phases), recipe.preparation)
+        return _Data(source, held_out, None, {"kind": "synthetic"} | facts)
+    folder = order.folder
+    report = phases.begin("reading images")
+    read = read_folder(folder.folder, recipe.preparation, folder.pattern, folder.dpi, report)
+    learned, site = split_subjects(read, LEARNED_SHARE, recipe.schedule.seed)
+    phases.begin("aligning impressions")
+    pairs = FolderPairs(learned, order.base.encoder, recipe.matching)
+    facts |= {
+        "kind": "folder",
+        "images": len(read.samples),
+        "fingers": len(set(read.fingers)),
+        "learned_fingers": len(set(learned.fingers)),
+        "held_out_fingers": len(set(site.fingers)),
+        "skipped": len(read.skipped),
+    }
+    return _Data(pairs, held_out, site, facts)
+
+
+def _fit(order: Order, source: PairSource, phases: Phases) -> tuple[keras.Model, list[float]]:
+    """Train under the device's fast dtype; what comes out computes in float32."""
+    schedule = order.recipe.schedule
+    recipe = replace(
+        order.recipe,
+        schedule=replace(schedule, batch_fingers=min(schedule.batch_fingers, len(source))),
+    )
+    with order.device.scope():
+        encoder = new_encoder(recipe, training_dtype(order.device))
+        if order.base is not None and not order.from_scratch:
+            encoder.set_weights(order.base.encoder.get_weights())
+        losses = fit(recipe, encoder, source, phases.fitting, order.backup)
+        trained = new_encoder(recipe)
+        trained.set_weights(encoder.get_weights())
+    return trained, losses
+
+
+def _evaluate(
+    encoder: keras.Model, recipe: Recipe, data: _Data, phases: Phases, phase: str
+) -> dict[str, Evaluation]:
+    found = {"synthetic": judge(encoder, recipe, data.held_out, phases.begin(phase))}
+    if data.site is not None:
+        site = data.site
+        found["site"] = judge_samples(encoder, "site", site.samples, site.fingers, recipe.matching)
+    return found
+
+
+def _gate(
+    order: Order, data: _Data, evaluations: dict[str, Evaluation], phases: Phases
+) -> GateDecision | None:
+    if order.base is None:
+        return None
+    champion = _evaluate(order.base.encoder, order.recipe, data, phases, "evaluating the champion")
+    return decide(evaluations, champion, "site" if data.site is not None else "synthetic")

@@ -1,0 +1,1 @@
+"""Comparison score of two templates, exact top-k search, and calibration from score to FMR."""

@@ -1,0 +1,1 @@
+"""Architectures in ``keras.ops``, by name, and the device they run on."""

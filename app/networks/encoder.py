@@ -1,0 +1,89 @@
+"""The Siamese encoder: one half of the pair, run with the same weights on both.
+
+A residual convolutional network that keeps the spatial map: every cell of the grid gets a unit
+vector that describes the ridges around it (a dense fixed-length descriptor, after Engelsma et al.,
+"Learning a Fixed-Length Fingerprint Representation", 2019, and Tandon & Namboodiri, "Transformer
+based Fingerprint Feature Extraction", 2022, which both keep local maps). Comparison is a masked
+dot product, see ``app.matching``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+from keras import layers, ops
+
+
+@keras.saving.register_keras_serializable(package="whorl")
+class UnitCells(layers.Layer):  # type: ignore[misc]
+    """Scale the channels of every cell to length one, in float32."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**{**kwargs, "dtype": "float32"})
+
+    def call(self, cells: Any) -> Any:
+        """[n, rows, cols, channels] -> the same shape, unit vectors."""
+        norm = ops.sqrt(ops.sum(ops.square(cells), axis=-1, keepdims=True) + 1e-6)
+        return cells / norm
+
+
+def _convolve(x: Any, name: str, filters: int, kernel: int, stride: int = 1) -> Any:
+    """Convolution and batch normalisation. Names are explicit: the stored weights go by them."""
+    x = layers.Conv2D(
+        filters, kernel, strides=stride, padding="same", use_bias=False, name=f"{name}_conv"
+    )(x)
+    return layers.BatchNormalization(momentum=0.95, name=f"{name}_norm")(x)
+
+
+def _residual(x: Any, name: str, filters: int, stride: int) -> Any:
+    shortcut = x
+    if stride > 1 or x.shape[-1] != filters:
+        shortcut = layers.AveragePooling2D(stride)(x) if stride > 1 else x
+        shortcut = _convolve(shortcut, f"{name}_shortcut", filters, 1)
+    y = layers.Activation("relu")(_convolve(x, f"{name}_first", filters, 3, stride))
+    y = _convolve(y, f"{name}_second", filters, 3)
+    return layers.Activation("relu")(layers.add([y, shortcut]))
+
+
+def grid_encoder(
+    size_px: int = 192,
+    widths: tuple[int, ...] = (32, 48, 96, 160),
+    blocks: tuple[int, ...] = (1, 2, 2),
+    channels: int = 16,
+) -> keras.Model:
+    """The dense encoder: stride 2 per stage, so the grid has ``size_px / 2 ** len(widths)`` cells.
+
+    Args:
+        size_px: side of the input.
+        widths: channels of the stem and of each stage.
+        blocks: residual blocks of each stage.
+        channels: of the descriptor.
+
+    Returns:
+        A model from [n, size, size, 2] (ridge-normalised image, foreground mask) to unit vectors
+        [n, rows, cols, channels]; what lies outside the mask is left to the caller to weigh.
+    """
+    inputs = keras.Input((size_px, size_px, 2), name="sample")
+    x = layers.Activation("relu")(_convolve(inputs, "stem", widths[0], 5, 2))
+    for stage, (filters, count) in enumerate(zip(widths[1:], blocks, strict=True), 1):
+        for block in range(count):
+            x = _residual(x, f"stage{stage}_block{block}", filters, 2 if block == 0 else 1)
+    cells = layers.Conv2D(channels, 1, name="cells")(x)
+    return keras.Model(inputs, UnitCells(name="unit_cells")(cells), name="grid_encoder")
+
+
+ARCHITECTURES: dict[str, Callable[..., keras.Model]] = {"grid_encoder": grid_encoder}
+
+
+def build_encoder(name: str, params: dict[str, Any]) -> keras.Model:
+    """Build an architecture named by a manifest.
+
+    Raises:
+        ValueError: the name is not one of ``ARCHITECTURES``.
+    """
+    if name not in ARCHITECTURES:
+        raise ValueError(f"unknown architecture {name!r}; known: {', '.join(ARCHITECTURES)}")
+    values = {k: tuple(v) if isinstance(v, list) else v for k, v in params.items()}
+    return ARCHITECTURES[name](**values)

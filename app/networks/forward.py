@@ -1,0 +1,74 @@
+"""Prepared samples through an encoder, as plain arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
+from typing import Any
+
+import keras
+import numpy as np
+
+from app.core.types import Descriptor, FloatArray, PreparedSample
+
+MINIMUM_CELL_COVER = 0.25
+"""A cell with less foreground than this says more about the finger's edge than about its ridges."""
+
+
+def stack_samples(samples: Sequence[PreparedSample]) -> FloatArray:
+    """The encoder's input: float32 [n, size, size, 2], image and mask."""
+    return np.stack([np.stack([s.image, s.mask], axis=-1) for s in samples]).astype(np.float32)
+
+
+def cell_cover(masks: FloatArray, rows: int) -> FloatArray:
+    """Share of foreground in every cell: [n, size, size] -> [n, rows, rows]."""
+    n, size = masks.shape[:2]
+    cell = size // rows
+    cover = masks.reshape(n, rows, cell, rows, cell).mean(axis=(2, 4), dtype=np.float32)
+    return np.where(cover < MINIMUM_CELL_COVER, 0.0, cover).astype(np.float32)
+
+
+def describe(cells: FloatArray, inputs: FloatArray) -> list[Descriptor]:
+    """Descriptors from an encoder's output and the input that it saw."""
+    cover = cell_cover(inputs[..., 1], cells.shape[1])
+    cells = cells * (cover > 0)[..., None]
+    return [Descriptor(c, m) for c, m in zip(cells, cover, strict=True)]
+
+
+def inference_function(encoder: keras.Model) -> Callable[[FloatArray], FloatArray]:
+    """The encoder as a function of arrays, compiled by the backend where that is possible."""
+    backend = keras.backend.backend()
+
+    def forward(x: Any) -> Any:
+        return encoder(x, training=False)
+
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        forward = tf.function(forward, reduce_retracing=False)
+    elif backend == "jax":
+        import jax
+
+        forward = jax.jit(forward)
+    elif backend == "torch":
+        import torch
+
+        forward = torch.inference_mode()(forward)
+    return lambda x: np.asarray(keras.ops.convert_to_numpy(forward(x)), np.float32)
+
+
+def _batches(items: Iterable[PreparedSample], size: int) -> Iterator[list[PreparedSample]]:
+    iterator = iter(items)
+    while batch := list(islice(iterator, size)):
+        yield batch
+
+
+def embed_all(
+    run: Callable[[FloatArray], FloatArray], samples: Iterable[PreparedSample], batch: int = 32
+) -> Iterator[Descriptor]:
+    """Descriptors of many samples in order, a fixed batch at a time (one compiled shape)."""
+    for group in _batches(samples, batch):
+        inputs = stack_samples(group)
+        padded = np.zeros((batch, *inputs.shape[1:]), np.float32)
+        padded[: len(group)] = inputs
+        yield from describe(run(padded)[: len(group)], inputs)

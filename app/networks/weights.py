@@ -1,0 +1,48 @@
+"""Weights as safetensors: arrays only, the architecture always comes from code.
+
+Keras archives are not used: loading one has run code even in safe mode (CVE-2025-1550,
+CVE-2025-9906).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import keras
+import numpy as np
+from safetensors.numpy import load, save
+
+from app.core.errors import ModelRefused
+
+
+def pack_weights(model: keras.Model) -> bytes:
+    """All variables of a model, by path, float32, as one safetensors blob."""
+    arrays = {
+        variable.path: np.ascontiguousarray(keras.ops.convert_to_numpy(variable), np.float32)
+        for variable in model.weights
+    }
+    return bytes(save(arrays))
+
+
+def unpack_weights(model: keras.Model, path: Path) -> None:
+    """Set a model's variables from a safetensors file.
+
+    Raises:
+        ModelRefused: unreadable, names or shapes differ from the architecture's, or not finite.
+    """
+    try:
+        arrays = load(path.read_bytes())
+    except Exception as error:  # the reader raises its own, undocumented kinds
+        raise ModelRefused(f"the weights of {path.parent.name} cannot be read: {error}") from error
+    variables = {variable.path: variable for variable in model.weights}
+    if set(arrays) != set(variables):
+        odd = sorted(set(arrays) ^ set(variables))[:3]
+        raise ModelRefused(f"the weights do not fit the architecture, first at {', '.join(odd)}")
+    for name, variable in variables.items():
+        if tuple(arrays[name].shape) != tuple(variable.shape):
+            raise ModelRefused(
+                f"{name} has shape {arrays[name].shape}, the architecture wants {variable.shape}"
+            )
+        if not np.isfinite(arrays[name]).all():
+            raise ModelRefused(f"{name} holds values that are not finite")
+        variable.assign(arrays[name])

@@ -1,0 +1,147 @@
+"""Search indexes in memory, one a gallery and active model: caches that follow the store.
+
+A view is brought up to date inside the read transaction it is used in, from the gallery's history
+of changes, so it is never staler than that transaction, whichever process wrote. It may be newer,
+when another thread went further meanwhile: what a search finds is therefore read again from the
+store before anybody is told (see ``search``).
+
+Within a view every template lies under exactly one model: the active one if it has a descriptor
+under it, else the newest it has. Scores of different models are never compared.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from threading import Lock
+
+from app.core.params import MatchingParams
+from app.core.ports import Store, Transaction
+from app.core.records import ReferenceTemplate
+from app.core.types import Probe
+from app.matching.index import Hit, TemplateIndex
+
+LOAD_BATCH = 500
+# A view of a former active model serves requests that began before a promotion, then goes.
+IDLE_VIEW_S = 60.0
+
+
+class GalleryView:
+    """All templates of one gallery as they are searched while one model is active."""
+
+    def __init__(self, gallery: str, active: str) -> None:
+        self._gallery = gallery
+        self._active = active
+        self._seen = 0
+        self._indexes: dict[str, TemplateIndex] = {}
+        self._model_of: dict[str, str] = {}
+        self._lock = Lock()
+
+    def __len__(self) -> int:
+        return len(self._model_of)
+
+    def models(self) -> tuple[str, ...]:
+        """Models with templates to search: the active one first, the others by id."""
+        with self._lock:
+            used = [model_id for model_id, index in self._indexes.items() if len(index)]
+        return tuple(sorted(used, key=lambda model_id: (model_id != self._active, model_id)))
+
+    def count(self, model_id: str) -> int:
+        """Templates under this model."""
+        index = self._indexes.get(model_id)
+        return len(index) if index is not None else 0
+
+    def search(self, model_id: str, probe: Probe, limit: int, params: MatchingParams) -> list[Hit]:
+        """Best persons among the templates under this model; the probe must be under it too."""
+        index = self._indexes.get(model_id)
+        return index.search(probe, limit, params) if index is not None else []
+
+    def follow(self, tx: Transaction) -> None:
+        """Catch up with the transaction's state; after an error the same steps are taken again."""
+        with self._lock:
+            newest = tx.templates.last_change()
+            if newest <= self._seen:
+                return
+            changes = tx.templates.changes(self._gallery, self._seen)
+            removed = {change.template_id: change.removed for change in changes}
+            for batch in _batches(removed, LOAD_BATCH):
+                self._apply(tx, [t for t in batch if not removed[t]])
+                for template_id in (t for t in batch if removed[t]):
+                    self._drop(template_id)
+            self._seen = newest
+
+    def _apply(self, tx: Transaction, template_ids: Sequence[str]) -> None:
+        chosen: dict[str, ReferenceTemplate] = {}
+        for reference in tx.templates.references(template_ids):
+            held = chosen.get(reference.template.id)
+            if held is None or held.model_id != self._active:
+                chosen[reference.template.id] = reference
+        for template_id in template_ids:
+            self._drop(template_id)
+            if template_id in chosen:
+                self._put(chosen[template_id])
+
+    def _put(self, reference: ReferenceTemplate) -> None:
+        template = reference.template
+        index = self._indexes.setdefault(reference.model_id, TemplateIndex())
+        index.add(template.id, template.person_id, template.finger, reference.descriptor)
+        self._model_of[template.id] = reference.model_id
+
+    def _drop(self, template_id: str) -> None:
+        model_id = self._model_of.pop(template_id, None)
+        if model_id is not None:
+            self._indexes[model_id].remove(template_id)
+
+
+class SearchIndexes:
+    """The views of all galleries in use; safe to use from several threads."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._views: dict[tuple[str, str], GalleryView] = {}
+        self._used_s: dict[tuple[str, str], float] = {}
+        self._lock = Lock()
+
+    def view(self, tx: Transaction, gallery: str, active: str) -> GalleryView:
+        """The gallery as it is in this transaction; the first use loads it whole."""
+        found = self._held(gallery, active)
+        found.follow(tx)
+        return found
+
+    def refresh(self, gallery: str) -> None:
+        """Bring what is loaded of a gallery up to date, so that deleted templates leave memory."""
+        with self._lock:
+            views = [view for (name, _), view in self._views.items() if name == gallery]
+        if views:
+            with self._store.read() as tx:
+                for view in views:
+                    view.follow(tx)
+
+    def forget(self, gallery: str) -> None:
+        """Drop everything held of a gallery."""
+        with self._lock:
+            for key in [key for key in self._views if key[0] == gallery]:
+                del self._views[key], self._used_s[key]
+
+    def _held(self, gallery: str, active: str) -> GalleryView:
+        now_s = time.monotonic()
+        with self._lock:
+            self._used_s[gallery, active] = now_s
+            idle = [
+                key
+                for key, used_s in self._used_s.items()
+                if key[0] == gallery and now_s - used_s > IDLE_VIEW_S
+            ]
+            for key in idle:
+                self._views.pop(key, None)
+                del self._used_s[key]
+            if (gallery, active) not in self._views:
+                self._views[gallery, active] = GalleryView(gallery, active)
+            return self._views[gallery, active]
+
+
+def _batches(items: Iterable[str], size: int) -> Iterator[list[str]]:
+    rest = iter(items)
+    while batch := list(islice(rest, size)):
+        yield batch

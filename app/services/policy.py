@@ -1,0 +1,47 @@
+"""From the error rate that was asked for to the threshold of one comparison."""
+
+from __future__ import annotations
+
+import math
+
+from app.core.errors import PolicyNotSupported
+from app.core.ports import CalibrationTable
+
+DUPLICATE_FMR = 1e-4
+
+
+def strictest_fmr(calibration: CalibrationTable) -> float:
+    """The smallest FMR the calibration's counts support; 1 where they support none."""
+    return calibration.fmr_at(math.inf)
+
+
+def verification_threshold(calibration: CalibrationTable, fmr: float, references: int) -> float:
+    """Threshold at which a person with several references is falsely matched at ``fmr`` at most.
+
+    Each of n comparisons gets fmr / n (Bonferroni). Where the calibration has no counts for that,
+    its smallest supported rate is used instead, and the decision's rate is then bounded by n times
+    that one, not by ``fmr``.
+    """
+    return calibration.threshold(max(fmr / max(references, 1), strictest_fmr(calibration)))
+
+
+def duplicate_threshold(calibration: CalibrationTable, searched: int) -> float:
+    """Threshold of the duplicate check among so many templates.
+
+    The check's false alarms are held to 1e-4 a search; where the calibration has no counts for
+    that at this size, the strictest threshold it supports is used.
+
+    Raises:
+        PolicyNotSupported: the calibration supports no rate at all.
+    """
+    strictest = strictest_fmr(calibration)
+    if strictest >= 1.0:
+        raise PolicyNotSupported(
+            "this model's calibration has too few comparisons to tell duplicate fingers; "
+            "enrol with on_duplicate=allow or promote a model with a larger calibration",
+            slug="duplicates_not_supported",
+        )
+    try:
+        return calibration.fpir_threshold(DUPLICATE_FMR, searched)[0]
+    except PolicyNotSupported:
+        return calibration.threshold(strictest)

@@ -1,0 +1,89 @@
+"""Promotion: which model serves. Asked for here, carried out by whoever loads models.
+
+A request makes the model the candidate. The serving process loads it beside the champion, checks
+and warms it, and then completes the promotion, or refuses it and goes on serving.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from app.core.errors import Conflict, NotFound, WhorlError
+from app.core.ports import Store, Transaction
+from app.core.records import ModelAlias
+from app.services import audit
+from app.services.context import Actor
+
+
+def request_promotion(
+    store: Store, actor: Actor, model_id: str, exists: Callable[[str], bool]
+) -> None:
+    """Make a model the candidate, in place of any other; asking twice changes nothing.
+
+    Raises:
+        NotFound: there is no such model.
+        Conflict: it is the champion already.
+    """
+    if not exists(model_id):
+        raise NotFound(f"there is no model {model_id!r}", slug="model_not_found")
+    with store.write() as tx:
+        propose(tx, actor, model_id)
+
+
+def complete_promotion(store: Store, model_id: str) -> None:
+    """Put the candidate into service: the champion becomes the previous model.
+
+    Raises:
+        Conflict: the candidate is another one by now.
+    """
+    with store.write() as tx:
+        if tx.aliases.get(ModelAlias.CANDIDATE) != model_id:
+            raise Conflict(
+                f"model {model_id!r} is not the candidate any more", slug="promotion_superseded"
+            )
+        before = tx.aliases.get(ModelAlias.CHAMPION)
+        if before is not None and before != model_id:
+            tx.aliases.set(ModelAlias.PREVIOUS, before)
+        tx.aliases.set(ModelAlias.CHAMPION, model_id)
+        tx.aliases.set(ModelAlias.CANDIDATE, None)
+        tx.audit.record(audit.event(audit.SYSTEM, "model.promoted", model_id, before=before))
+
+
+def refuse_promotion(store: Store, model_id: str, problem: WhorlError) -> None:
+    """Give the candidate up and record why; nothing happens if another has taken its place."""
+    with store.write() as tx:
+        if tx.aliases.get(ModelAlias.CANDIDATE) != model_id:
+            return
+        tx.aliases.set(ModelAlias.CANDIDATE, None)
+        tx.audit.record(
+            audit.event(
+                audit.SYSTEM, "model.refused", model_id, slug=problem.slug, detail=problem.detail
+            )
+        )
+
+
+def rollback(store: Store, actor: Actor) -> str:
+    """Ask for the model that served before; its id.
+
+    Raises:
+        Conflict: there is none.
+    """
+    with store.write() as tx:
+        previous = tx.aliases.get(ModelAlias.PREVIOUS)
+        if previous is None:
+            raise Conflict("no model has served before this one", slug="no_previous_model")
+        propose(tx, actor, previous)
+    return previous
+
+
+def propose(tx: Transaction, actor: Actor, model_id: str) -> None:
+    """Make a model the candidate, as part of a transaction.
+
+    Raises:
+        Conflict: it is the champion already.
+    """
+    if tx.aliases.get(ModelAlias.CHAMPION) == model_id:
+        raise Conflict(f"model {model_id!r} is in service already", slug="already_champion")
+    if tx.aliases.get(ModelAlias.CANDIDATE) != model_id:
+        tx.aliases.set(ModelAlias.CANDIDATE, model_id)
+        tx.audit.record(audit.event(actor, "model.promotion_requested", model_id))

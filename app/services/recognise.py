@@ -1,0 +1,133 @@
+"""From the bytes of an image to descriptors under a model: what all recognition begins with."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from app.core.errors import NotFound
+from app.core.params import PreparationParams
+from app.core.ports import LoadedModel, Transaction
+from app.core.records import Gallery
+from app.core.types import Capture, Descriptor, PreparedSample, Probe, Quality, QualityReason
+from app.imaging.decode import ImageLimits
+from app.imaging.normalise import rotate
+from app.imaging.pipeline import prepare, require_quality
+from app.services.identifiers import is_gallery_id
+
+
+@dataclass(frozen=True, slots=True)
+class SampleImage:
+    """An image as it arrived, and what is known to settle its resolution."""
+
+    data: bytes
+    requested_dpi: float | None
+    default_dpi: float | None
+    limits: ImageLimits
+
+
+@dataclass(slots=True)
+class ProbeImage:
+    """One image as a probe under whichever models its references need.
+
+    It is prepared once for each set of parameters and embedded once for each model.
+    """
+
+    image: SampleImage
+    _captures: dict[PreparationParams, Capture] = field(default_factory=dict)
+    _probes: dict[str, Probe] = field(default_factory=dict)
+
+    @classmethod
+    def embedded(
+        cls, image: SampleImage, model: LoadedModel, capture: Capture, probe: Probe
+    ) -> ProbeImage:
+        """A probe that is known under one model already."""
+        return cls(image, {model.preparation: capture}, {model.id: probe})
+
+    def capture(self, model: LoadedModel) -> Capture:
+        """The capture as this model wants it prepared."""
+        if model.preparation not in self._captures:
+            self._captures[model.preparation] = prepare_capture(self.image, model.preparation)
+        return self._captures[model.preparation]
+
+    def under(self, model: LoadedModel) -> Probe:
+        """The probe under this model."""
+        if model.id not in self._probes:
+            self._probes[model.id] = embed_probe(model, self.capture(model).prepared)
+        return self._probes[model.id]
+
+
+def existing_gallery(tx: Transaction, gallery_id: str) -> Gallery:
+    """The gallery.
+
+    Raises:
+        NotFound: there is none of that id.
+    """
+    gallery = tx.galleries.get(gallery_id) if is_gallery_id(gallery_id) else None
+    if gallery is None:
+        raise NotFound(
+            f"there is no gallery {gallery_id!r}; create it first or name another",
+            slug="gallery_not_found",
+        )
+    return gallery
+
+
+def prepare_capture(image: SampleImage, params: PreparationParams) -> Capture:
+    """Decode, assess and prepare an image; poor quality is no error here.
+
+    Raises:
+        InvalidInput: the image cannot be decoded, exceeds a limit or has no known resolution.
+    """
+    return prepare(
+        image.data,
+        params,
+        requested_dpi=image.requested_dpi,
+        default_dpi=image.default_dpi,
+        limits=image.limits,
+    )
+
+
+def require_fingerprint(quality: Quality, minimum: int) -> None:
+    """Refuse what shows no ridges; a poor print may still match, and that it may try.
+
+    Raises:
+        QualityTooLow: the image is not of a finger.
+    """
+    if QualityReason.NOT_A_FINGERPRINT in quality.reasons:
+        require_quality(quality, minimum)
+
+
+def embed_reference(model: LoadedModel, prepared: PreparedSample) -> Descriptor:
+    """The descriptor to store: of the sample as it lies, without rotation."""
+    return embed_references(model, [prepared])[0]
+
+
+def embed_references(model: LoadedModel, prepared: Sequence[PreparedSample]) -> list[Descriptor]:
+    """Descriptors to store, of several samples in one go."""
+    return model.embedder.embed(prepared)
+
+
+def embed_references_and_probes(
+    model: LoadedModel, prepared: Sequence[PreparedSample]
+) -> tuple[list[Descriptor], list[Probe]]:
+    """Each sample as a descriptor to store and as a probe, all rotations of all in one go."""
+    turns = [angle for angle in model.matching.rotations_deg if angle != 0.0]
+    seen = model.embedder.embed([s for sample in prepared for s in rotate(sample, (0.0, *turns))])
+    step = 1 + len(turns)
+    groups = [seen[start : start + step] for start in range(0, len(seen), step)]
+    upright = 0 if 0.0 in model.matching.rotations_deg else 1
+    return [group[0] for group in groups], [stack(group[upright:]) for group in groups]
+
+
+def embed_probe(model: LoadedModel, prepared: PreparedSample) -> Probe:
+    """The probe at all rotations that the model's matching searches."""
+    return stack(model.embedder.embed(rotate(prepared, model.matching.rotations_deg)))
+
+
+def stack(descriptors: Sequence[Descriptor]) -> Probe:
+    """Descriptors of one sample at several rotations as a probe."""
+    cells = np.stack([descriptor.cells for descriptor in descriptors])
+    mask = np.stack([descriptor.mask for descriptor in descriptors])
+    return Probe(cells, mask)

@@ -1,0 +1,83 @@
+"""Re-embedding: descriptors under another model for the templates whose images were kept."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+
+from app.core.errors import InvalidInput
+from app.core.ports import LoadedModel, Store
+from app.core.records import StoredImage
+from app.core.types import Descriptor, PreparedSample
+from app.imaging.decode import ImageLimits
+from app.services import audit
+from app.services.recognise import SampleImage, embed_references, prepare_capture
+
+log = logging.getLogger(__name__)
+
+BATCH = 16
+
+
+def reembed(
+    store: Store,
+    model: LoadedModel,
+    limits: ImageLimits,
+    progress: Callable[[int], None],
+    should_stop: Callable[[], bool],
+) -> int:
+    """Add this model's descriptor to every template with a kept image that lacks it.
+
+    Each batch is committed by itself and only what is missing is asked for, so a run that was
+    stopped or killed is resumed by calling again. A template whose image cannot be prepared, or
+    that is deleted meanwhile, is passed over and stays comparable under its old model.
+
+    Args:
+        progress: told how many templates were given a descriptor so far.
+        should_stop: asked before each batch.
+
+    Returns:
+        Templates that were given a descriptor.
+    """
+    done, after = 0, ""
+    while not should_stop():
+        with store.read() as tx:
+            batch = tx.templates.without_descriptor(model.id, after, BATCH)
+            found = [tx.templates.image(template_id) for template_id in batch]
+        if not batch:
+            break
+        after = batch[-1]
+        images = [image for image in found if image is not None]
+        done += _store(store, model, _embedded(model, images, limits))
+        progress(done)
+    return done
+
+
+def _embedded(
+    model: LoadedModel, images: Sequence[StoredImage], limits: ImageLimits
+) -> list[tuple[str, Descriptor]]:
+    prepared: list[tuple[str, PreparedSample]] = []
+    for image in images:
+        try:
+            sample = SampleImage(image.data, image.dpi, None, limits)
+            capture = prepare_capture(sample, model.preparation)
+        except InvalidInput as problem:
+            log.warning("template %s keeps its old model: %s", image.template_id, problem.detail)
+        else:
+            prepared.append((image.template_id, capture.prepared))
+    if not prepared:
+        return []
+    descriptors = embed_references(model, [sample for _, sample in prepared])
+    return [(name, seen) for (name, _), seen in zip(prepared, descriptors, strict=True)]
+
+
+def _store(store: Store, model: LoadedModel, embedded: Sequence[tuple[str, Descriptor]]) -> int:
+    if not embedded:
+        return 0
+    with store.write() as tx:
+        left = [entry for entry in embedded if tx.templates.get(entry[0]) is not None]
+        for template_id, descriptor in left:
+            tx.templates.add_descriptor(template_id, model.id, descriptor)
+        if left:
+            event = audit.event(audit.SYSTEM, "templates.reembedded", model.id, count=len(left))
+            tx.audit.record(event)
+    return len(left)

@@ -1,0 +1,101 @@
+"""Bring the models in memory in line with the store's aliases, without dropping a request.
+
+The candidate is loaded beside the champion, checked and warmed by the loader, given descriptors of
+all templates whose images were kept, and only then put into service. Whatever fails on that way
+leaves the champion serving.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from app.core.errors import Conflict, ModelRefused, NotFound
+from app.core.ports import ModelShelf, Store
+from app.core.records import ModelAlias
+from app.imaging.decode import ImageLimits
+from app.services.promote import complete_promotion, refuse_promotion
+from app.services.reembed import reembed
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Serving:
+    """What the follower of the aliases works with."""
+
+    store: Store
+    shelf: ModelShelf
+    limits: ImageLimits
+    should_stop: Callable[[], bool]
+
+
+def start_serving(serving: Serving) -> None:
+    """Load the champion.
+
+    Raises:
+        ModelRefused, NotFound: it cannot be loaded.
+    """
+    with serving.store.read() as tx:
+        champion = tx.aliases.get(ModelAlias.CHAMPION)
+    if champion is None:
+        raise NotFound("no model is in service: the store names no champion")
+    serving.shelf.activate(serving.shelf.get(champion))
+
+
+def follow_aliases(serving: Serving) -> bool:
+    """One look at the aliases; whether the model in service changed."""
+    with serving.store.read() as tx:
+        candidate = tx.aliases.get(ModelAlias.CANDIDATE)
+        champion = tx.aliases.get(ModelAlias.CHAMPION)
+    if candidate is not None:
+        return _promote(serving, candidate)
+    if champion is not None and champion != _active(serving):
+        serving.shelf.activate(serving.shelf.get(champion))  # another process promoted it
+        return True
+    return False
+
+
+def release_unused(serving: Serving) -> None:
+    """Keep in memory what serves, what served before, and what templates still hang on."""
+    active = _active(serving)
+    if active is None:
+        return
+    with serving.store.read() as tx:
+        needed = {active, *tx.templates.models_in_use(active)}
+        needed |= {tx.aliases.get(alias) or active for alias in ModelAlias}
+    serving.shelf.release(needed)
+
+
+def _promote(serving: Serving, candidate: str) -> bool:
+    try:
+        model = serving.shelf.get(candidate)
+    except (ModelRefused, NotFound) as problem:
+        log.error("model %s refused: %s", candidate, problem.detail)
+        refuse_promotion(serving.store, candidate, problem)
+        return False
+
+    def told(done: int) -> None:
+        log.info("re-embedded %d templates under model %s", done, candidate)
+
+    reembed(serving.store, model, serving.limits, told, serving.should_stop)
+    if serving.should_stop():
+        return False  # the candidate stays one, the next start goes on
+    try:
+        complete_promotion(serving.store, candidate)
+    except Conflict as superseded:
+        log.warning("%s", superseded.detail)
+        return False
+    serving.shelf.activate(model)
+    log.info("model %s is in service", candidate)
+    # Enrolments that finished under the old model while the others were re-embedded.
+    reembed(serving.store, model, serving.limits, told, serving.should_stop)
+    return True
+
+
+def _active(serving: Serving) -> str | None:
+    try:
+        return serving.shelf.active().id
+    except ModelRefused:
+        return None

@@ -1,0 +1,97 @@
+"""Order of a training job: checked, then written to the job table; a worker does the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from app.core.clock import new_id, now_ms
+from app.core.errors import InvalidInput
+from app.core.ports import Store
+from app.core.records import Job, JobState, Reply
+from app.learning.recipes import find_recipe
+from app.services import audit, idempotency
+from app.services.context import Actor
+from app.services.training_spec import TrainingSpec
+
+KIND = "train"
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingFolders:
+    """The folders on the server within which training data may lie."""
+
+    roots: tuple[Path, ...]
+
+    def resolve(self, folder: str) -> Path:
+        """The folder's real path; relative paths are taken from each root in turn.
+
+        To be asked again when the job runs, since what lies there may have changed.
+
+        Raises:
+            InvalidInput: no root holds it, it is reached over ``..`` or a symbolic link
+                (``folder_not_allowed``), or it is not there (``folder_not_found``).
+        """
+        allowed = [path for root in self.roots if (path := _below(root.resolve(), folder))]
+        if not allowed:
+            where = "it must lie in an allowed one" if self.roots else "no folder is allowed here"
+            raise InvalidInput(
+                f"training data cannot be taken from {folder!r}: {where}, without '..' or "
+                "symbolic links (WHORL_TRAIN_ROOT names the allowed folder)",
+                slug="folder_not_allowed",
+            )
+        found = next((path for path in allowed if path.is_dir()), None)
+        if found is None:
+            raise InvalidInput(f"there is no folder {folder!r}", slug="folder_not_found")
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class SubmitTraining:
+    """A training order, and how its answer is kept for an idempotency key, if it has one."""
+
+    spec: TrainingSpec
+    reply: Callable[[Job], Reply] | None = None
+
+
+def submit_training(
+    store: Store, actor: Actor, request: SubmitTraining, folders: TrainingFolders
+) -> Job:
+    """Put a training job in the queue.
+
+    Raises:
+        InvalidInput: the recipe is unknown or the folder may not be used.
+        Conflict: the idempotency key was used meanwhile.
+    """
+    spec = request.spec
+    find_recipe(spec.recipe)
+    if spec.folder is not None:
+        folders.resolve(spec.folder)
+    job = Job(new_id(), KIND, JobState.QUEUED, spec.to_dict(), created_ms=now_ms())
+    with store.write() as tx:
+        tx.jobs.add(job)
+        tx.audit.record(
+            audit.event(
+                actor,
+                "training.submitted",
+                job.id,
+                recipe=spec.recipe,
+                data=spec.data,
+                folder=spec.folder,
+                promote=spec.promote,
+            )
+        )
+        if request.reply is not None:
+            idempotency.keep(tx, request.reply(job))
+    return job
+
+
+def _below(root: Path, folder: str) -> Path | None:
+    """The path, where it stays under the root and passes no symbolic link on its way; else None."""
+    path = root / folder
+    if ".." in path.parts or "\0" in folder or not path.is_relative_to(root):
+        return None
+    steps = path.relative_to(root).parts
+    links = (root.joinpath(*steps[:n]).is_symlink() for n in range(1, len(steps) + 1))
+    return None if any(links) else path

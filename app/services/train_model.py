@@ -1,0 +1,140 @@
+"""A training job from its order to a published model, and its end in one transaction."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from app.core.clock import now_ms
+from app.core.ports import Store
+from app.core.records import Job, JobState, ModelAlias
+from app.learning.progress import Sink
+from app.learning.recipes import Recipe, find_recipe
+from app.learning.train import BaseModel, FolderData, Order, Trained, train
+from app.networks.device import Device
+from app.networks.restore import restore_encoder, verified_manifest
+from app.services import audit
+from app.services.context import Actor
+from app.services.promote import propose
+from app.services.submit_training import TrainingFolders
+from app.services.training_spec import TrainingSpec
+from model_store import Registry
+
+SEEDS_APART = 10
+SEEDS_FROM = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Training:
+    """What a training job works with.
+
+    Attributes:
+        work: a folder of the job's own, for the state of the fit; whoever runs the job after this
+            worker was killed resumes from it.
+    """
+
+    store: Store
+    registry: Registry
+    device: Device
+    folders: TrainingFolders
+    work: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingOutcome:
+    """A published model, what the job says of it, and whether it is to go into service."""
+
+    model_id: str
+    result: dict[str, Any]
+    promote: bool
+
+
+def recipe_of(spec: TrainingSpec) -> Recipe:
+    """The recipe with the order's own choices.
+
+    Raises:
+        InvalidInput: there is no such recipe.
+    """
+    recipe = find_recipe(spec.recipe)
+    schedule, population = recipe.schedule, recipe.population
+    if spec.steps is not None:
+        schedule = replace(
+            schedule,
+            steps=spec.steps,
+            steps_per_epoch=min(schedule.steps_per_epoch, spec.steps),
+            warmup_steps=min(schedule.warmup_steps, spec.steps // 4),
+        )
+    if spec.batch_fingers is not None:
+        schedule = replace(schedule, batch_fingers=spec.batch_fingers)
+    if spec.seed is not None:
+        schedule = replace(schedule, seed=spec.seed)
+        population = replace(population, seed=SEEDS_FROM + SEEDS_APART * spec.seed)
+    if spec.fingers is not None:
+        population = replace(population, training=spec.fingers)
+    return replace(recipe, schedule=schedule, population=population)
+
+
+def train_model(tools: Training, spec: TrainingSpec, sink: Sink) -> TrainingOutcome:
+    """Train, evaluate, calibrate and publish.
+
+    Raises:
+        InvalidInput: the order cannot be carried out.
+        Cancelled, LeaseLost: raised by the sink to stop.
+    """
+    base = _base(tools)
+    trained = train(
+        Order(
+            recipe_of(spec),
+            tools.device,
+            base,
+            from_scratch=spec.base == "scratch",
+            folder=_folder(tools, spec),
+            backup=tools.work,
+        ),
+        sink,
+    )
+    sink({"phase": "publishing"})
+    manifest = tools.registry.publish(trained.draft, trained.files)
+    promote = spec.promote == "if_better" and (trained.gate is None or trained.gate.better)
+    return TrainingOutcome(manifest.id, _result(manifest.id, trained, promote), promote)
+
+
+def conclude(store: Store, actor: Actor, job: Job, outcome: TrainingOutcome) -> None:
+    """End the job and, where it earned it, propose its model: both or neither.
+
+    Raises:
+        LeaseLost: the job is another worker's by now; nothing is promoted.
+    """
+    with store.write() as tx:
+        tx.jobs.check_fence(job)
+        tx.audit.record(audit.event(actor, "model.published", outcome.model_id, job=job.id))
+        if outcome.promote:
+            propose(tx, actor, outcome.model_id)
+        tx.jobs.finish(job, JobState.SUCCEEDED, now_ms(), result=outcome.result)
+
+
+def _base(tools: Training) -> BaseModel | None:
+    with tools.store.read() as tx:
+        champion = tx.aliases.get(ModelAlias.CHAMPION)
+    if champion is None:
+        return None
+    manifest = verified_manifest(tools.registry, champion)
+    with tools.device.scope():
+        return BaseModel(champion, restore_encoder(tools.registry, manifest))
+
+
+def _folder(tools: Training, spec: TrainingSpec) -> FolderData | None:
+    if spec.folder is None:
+        return None
+    return FolderData(tools.folders.resolve(spec.folder), spec.pattern, spec.dpi)
+
+
+def _result(model_id: str, trained: Trained, promote: bool) -> dict[str, Any]:
+    gate = trained.gate
+    return {
+        "model_id": model_id,
+        "evaluations": {name: found.to_dict() for name, found in trained.evaluations.items()},
+        "gate": None if gate is None else {"better": gate.better, "reasons": list(gate.reasons)},
+        "promotion_requested": promote,
+    }

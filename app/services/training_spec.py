@@ -1,0 +1,126 @@
+"""What a training job is asked to do, as it travels through the job table."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Literal, Self, get_args
+
+from app.core.errors import InvalidInput
+from app.evaluation.dataset import MAX_PATTERN_CHARS
+from app.imaging.resolution import MAX_DPI, MIN_DPI
+
+Data = Literal["synthetic", "folder"]
+Base = Literal["champion", "scratch"]
+Promote = Literal["manual", "if_better"]
+
+_CHOICES = {"data": get_args(Data), "base": get_args(Base), "promote": get_args(Promote)}
+_WHOLE = {
+    "fingers": (2, 1_000_000),
+    "steps": (1, 10_000_000),
+    "batch_fingers": (2, 4096),
+    "seed": (0, 2**32 - 1),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingSpec:
+    """A training order; what is None is the recipe's own choice.
+
+    Attributes:
+        recipe: name of the recipe.
+        data: prints that are generated, or labelled images of a folder on the server.
+        folder: that folder; it must lie in a folder the operator has allowed.
+        pattern: regular expression with named groups that reads labels from file names.
+        dpi: resolution of the folder's images where the files do not say it.
+        fingers: synthetic fingers to train on.
+        steps: batches in all.
+        batch_fingers: fingers a batch.
+        seed: of everything that is drawn.
+        base: weights to begin with: those in service, or none.
+        promote: whether a better model goes into service without being asked again.
+    """
+
+    recipe: str = "default"
+    data: Data = "synthetic"
+    folder: str | None = None
+    pattern: str | None = None
+    dpi: float | None = None
+    fingers: int | None = None
+    steps: int | None = None
+    batch_fingers: int | None = None
+    seed: int | None = None
+    base: Base = "champion"
+    promote: Promote = "manual"
+
+    def __post_init__(self) -> None:
+        for name, choices in _CHOICES.items():
+            if getattr(self, name) not in choices:
+                raise _invalid(f"{name} must be one of {', '.join(choices)}", name)
+        for name, (least, most) in _WHOLE.items():
+            _check_whole(name, getattr(self, name), least, most)
+        for name in ("recipe", "folder", "pattern"):
+            _check_text(name, getattr(self, name))
+        self._check_folder_data()
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON-ready form."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Self:
+        """Read the JSON form; missing fields take their defaults.
+
+        Raises:
+            InvalidInput: a field is unknown, of the wrong type or out of range.
+        """
+        unknown = sorted(set(data) - {f.name for f in fields(cls)})
+        if unknown:
+            raise _invalid(f"a training order does not know {', '.join(unknown)}", *unknown)
+        return cls(**data)
+
+    def _check_folder_data(self) -> None:
+        if self.data == "folder" and not self.folder:
+            raise _invalid("data=folder needs the folder's path in 'folder'", "folder")
+        for name in ("folder", "pattern", "dpi"):
+            if self.data == "synthetic" and getattr(self, name) is not None:
+                raise _invalid(f"{name} is only for data=folder", name)
+        if self.dpi is not None and not (_is_number(self.dpi) and MIN_DPI <= self.dpi <= MAX_DPI):
+            raise _invalid(f"dpi must be {MIN_DPI:g} to {MAX_DPI:g}", "dpi")
+        if self.pattern is not None:
+            _check_pattern(self.pattern)
+
+
+def _check_whole(name: str, value: Any, least: int, most: int) -> None:
+    if value is not None and not (type(value) is int and least <= value <= most):
+        raise _invalid(f"{name} must be a whole number, {least} to {most}", name)
+
+
+def _check_text(name: str, value: Any) -> None:
+    if value is None and name != "recipe":
+        return
+    if not isinstance(value, str) or not value.isprintable():
+        raise _invalid(f"{name} must be printable text", name)
+
+
+def _check_pattern(pattern: str) -> None:
+    if len(pattern) > MAX_PATTERN_CHARS:
+        raise _invalid(f"pattern may have {MAX_PATTERN_CHARS} characters", "pattern")
+    try:
+        groups = re.compile(pattern).groupindex
+    except re.error as error:
+        raise _invalid(f"pattern is not a regular expression: {error}", "pattern") from error
+    if not {"finger", "subject"} & set(groups):
+        raise _invalid(
+            "pattern must name what it reads: (?P<finger>...) or (?P<subject>...), or both",
+            "pattern",
+        )
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float) and math.isfinite(value)
+
+
+def _invalid(detail: str, *names: str) -> InvalidInput:
+    return InvalidInput(detail, slug="invalid_training_spec", fields=list(names))

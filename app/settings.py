@@ -1,0 +1,90 @@
+"""The only reader of the environment: every setting, its default and what it means.
+
+Each is read from ``WHORL_`` and the field's name in capitals, once, when the process starts.
+"""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+def _shipped_models() -> Path:
+    """The models that come with the release; the registry's package holds them."""
+    spec = find_spec("model_store")
+    places = spec.submodule_search_locations if spec is not None else None
+    return Path(places[0] if places else "model_store") / "shipped"
+
+
+class Settings(BaseSettings):
+    """Configuration of one process."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="WHORL_",
+        frozen=True,
+        extra="ignore",
+        protected_namespaces=(),
+        env_ignore_empty=True,
+    )
+
+    home: Path = Field(
+        Path("./var"), description="Folder of everything that is kept: database, keys, models."
+    )
+    host: str = Field("127.0.0.1", description="Address the API listens on.")
+    port: int = Field(8000, ge=0, le=65535, description="Port the API listens on (0: any free).")
+    model_dir: Path | None = Field(
+        None, description="Folder of the published models; without it, `models` under the home."
+    )
+    shipped_dir: Path = Field(
+        default_factory=_shipped_models,
+        description="Folder of the models that come with the release; the package's own.",
+    )
+    device: Literal["auto", "cpu", "gpu"] = Field(
+        "auto", description="Where networks run; `auto` takes a GPU where TensorFlow finds one."
+    )
+    max_upload_bytes: int = Field(
+        10_000_000, ge=1_000, description="Largest body of a request, in bytes."
+    )
+    max_pixels: int = Field(
+        25_000_000, ge=10_000, description="Largest image, in pixels by its header."
+    )
+    max_images_per_enrolment: int = Field(
+        10, ge=1, le=10, description="Most images of one finger in one enrolment."
+    )
+    minimum_quality: int = Field(
+        20, ge=0, le=100, description="Quality below which a capture is not enrolled."
+    )
+    queue_limit: int = Field(
+        64, ge=1, description="Samples that may wait for the encoder; beyond it a request gets 503."
+    )
+    train_root: Path | None = Field(
+        None, description="Folder whose sub-folders may be trained on; without it, none may."
+    )
+    datasets: Path = Field(
+        Path("../shared/data"), description="Folder with real prints for tests and evaluation."
+    )
+    docs: bool = Field(True, description="Whether `/docs` is served.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="Least severity that is logged."
+    )
+    log_format: Literal["text", "json"] = Field("text", description="Form of a log line.")
+
+    @property
+    def models(self) -> Path:
+        """Folder of the published models."""
+        return self.model_dir if self.model_dir is not None else self.home / "models"
+
+    @property
+    def database(self) -> Path:
+        """The embedded store's file."""
+        return self.home / "whorl.sqlite3"
+
+    @model_validator(mode="after")
+    def _check_root(self) -> Self:
+        if self.train_root is not None and not self.train_root.is_absolute():
+            raise ValueError("WHORL_TRAIN_ROOT must be an absolute path")
+        return self

@@ -1,0 +1,46 @@
+"""The history of templates, which search indexes follow."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+
+from app.core.records import Change
+from app.storage.tables import changes, record_of, templates
+
+
+class History:
+    """Writes and reads the changes of one transaction's connection.
+
+    Attributes:
+        erased: whether the transaction removed templates, so that the log must be emptied of them.
+    """
+
+    def __init__(self, connection: sa.Connection) -> None:
+        self._connection = connection
+        self.erased = False
+
+    def added(self, gallery: str, template_id: str) -> None:
+        """Note a new template or a new descriptor of it."""
+        self._connection.execute(
+            sa.insert(changes).values(gallery=gallery, template_id=template_id, removed=False)
+        )
+
+    def removed(self, which: sa.ColumnElement[bool]) -> None:
+        """Note the removal of templates; to be called while they are still there."""
+        gone = sa.select(templates.c.gallery, templates.c.id, sa.true()).where(which)
+        self._connection.execute(
+            sa.insert(changes).from_select(
+                ["gallery", "template_id", "removed"], gone.order_by(templates.c.id)
+            )
+        )
+        self.erased = True
+
+    def last(self) -> int:
+        """Sequence number of the newest change, 0 where there is none."""
+        return self._connection.scalar(sa.select(sa.func.max(changes.c.seq))) or 0
+
+    def since(self, gallery: str, seq: int) -> list[Change]:
+        """A gallery's changes after ``seq``, oldest first."""
+        query = sa.select(changes).where(changes.c.gallery == gallery, changes.c.seq > seq)
+        rows = self._connection.execute(query.order_by(changes.c.seq))
+        return [record_of(Change, row) for row in rows]

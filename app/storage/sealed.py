@@ -1,0 +1,94 @@
+"""What a print could be rebuilt from, descriptors and kept images: sealed with the person's key."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import sqlalchemy as sa
+
+from app.core.records import ReferenceTemplate, StoredImage, Template
+from app.core.types import Descriptor
+from app.storage.tables import descriptors, images, key_slots, persons, record_of, templates
+from app.storage.vault import Vault
+
+_IDS_A_QUERY = 200
+
+
+class Sealed:
+    """Seals on the way into the tables and opens on the way out."""
+
+    def __init__(self, connection: sa.Connection, vault: Vault) -> None:
+        self._connection = connection
+        self._vault = vault
+
+    def add_image(self, template: Template, image: StoredImage) -> None:
+        """Keep a template's image."""
+        sealed = self._seal(template, ("image", template.id), image.data)
+        self._connection.execute(
+            sa.insert(images).values(template_id=template.id, sealed=sealed, dpi=image.dpi)
+        )
+
+    def image(self, template: Template) -> StoredImage | None:
+        """A template's image, or None where none was kept."""
+        query = sa.select(images).where(images.c.template_id == template.id)
+        row = self._connection.execute(query).one_or_none()
+        if row is None:
+            return None
+        label = ("image", template.id)
+        data = self._vault.open(self._key(template), _owner(template), label, row.sealed)
+        return StoredImage(template.id, data, row.dpi)
+
+    def put_descriptor(self, template: Template, model_id: str, descriptor: Descriptor) -> None:
+        """Keep a template's descriptor under a model, in place of an earlier one."""
+        label = ("descriptor", template.id, model_id)
+        sealed = self._seal(template, label, descriptor.to_bytes())
+        row = {"template_id": template.id, "model_id": model_id, "sealed": sealed}
+        earlier = sa.and_(
+            descriptors.c.template_id == template.id, descriptors.c.model_id == model_id
+        )
+        self._connection.execute(sa.delete(descriptors).where(earlier))
+        self._connection.execute(sa.insert(descriptors).values(row))
+
+    def references(self, template_ids: Sequence[str]) -> Iterator[ReferenceTemplate]:
+        """The descriptors of these templates, those of one template ordered by model."""
+        query = (
+            sa.select(
+                templates, descriptors.c.model_id, descriptors.c.sealed, key_slots.c.wrapped_key
+            )
+            .join(descriptors, descriptors.c.template_id == templates.c.id)
+            .join(persons, _of_person(templates.c.gallery, templates.c.person_id))
+            .join(key_slots, key_slots.c.slot == persons.c.key_slot)
+            .order_by(descriptors.c.model_id)
+        )
+        for start in range(0, len(template_ids), _IDS_A_QUERY):
+            ids = template_ids[start : start + _IDS_A_QUERY]
+            for row in self._connection.execute(query.where(templates.c.id.in_(ids))):
+                yield self._reference(row)
+
+    def _reference(self, row: sa.Row[tuple[object, ...]]) -> ReferenceTemplate:
+        template = record_of(Template, row)
+        label = ("descriptor", template.id, row.model_id)
+        data = self._vault.open(row.wrapped_key, _owner(template), label, row.sealed)
+        return ReferenceTemplate(template, row.model_id, Descriptor.from_bytes(data))
+
+    def _seal(self, template: Template, label: tuple[str, ...], data: bytes) -> bytes:
+        return self._vault.seal(self._key(template), _owner(template), label, data)
+
+    def _key(self, template: Template) -> bytes:
+        query = (
+            sa.select(key_slots.c.wrapped_key)
+            .join(persons, key_slots.c.slot == persons.c.key_slot)
+            .where(_of_person(template.gallery, template.person_id))
+        )
+        key: bytes = self._connection.execute(query).scalar_one()
+        return key
+
+
+def _of_person(
+    gallery: str | sa.ColumnElement[str], person_id: str | sa.ColumnElement[str]
+) -> sa.ColumnElement[bool]:
+    return sa.and_(persons.c.gallery == gallery, persons.c.id == person_id)
+
+
+def _owner(template: Template) -> tuple[str, str]:
+    return template.gallery, template.person_id

@@ -1,0 +1,1 @@
+"""The worker: claim, heartbeat, run, finish. Training never runs in the API's process."""

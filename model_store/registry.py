@@ -1,0 +1,148 @@
+"""Models in folders: publish once, verify at every read, never change."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from model_store.manifest import BrokenModelError, FileFacts, Manifest, ManifestDraft
+
+MANIFEST = "manifest.json"
+_ID = re.compile(r"[0-9a-f]{16}")
+
+
+class Registry:
+    """One writable folder of models, and read-only ones beside it (the shipped model)."""
+
+    def __init__(self, root: Path, shipped: Sequence[Path] = ()) -> None:
+        self._root = root
+        self._shipped = tuple(shipped)
+
+    def ids(self) -> list[str]:
+        """All complete models, the newest last."""
+        found = {
+            folder.name: (folder / MANIFEST).stat().st_mtime
+            for root in (*self._shipped, self._root)
+            if root.is_dir()
+            for folder in root.iterdir()
+            if _ID.fullmatch(folder.name) and (folder / MANIFEST).is_file()
+        }
+        return sorted(found, key=lambda model_id: (found[model_id], model_id))
+
+    def shipped_ids(self) -> list[str]:
+        """The models that came with the release."""
+        return sorted(
+            folder.name
+            for root in self._shipped
+            if root.is_dir()
+            for folder in root.iterdir()
+            if _ID.fullmatch(folder.name)
+        )
+
+    def folder(self, model_id: str) -> Path:
+        """Where a model lies.
+
+        Raises:
+            KeyError: there is none of this id.
+        """
+        if _ID.fullmatch(model_id):
+            for root in (self._root, *self._shipped):
+                if (root / model_id / MANIFEST).is_file():
+                    return root / model_id
+        raise KeyError(model_id)
+
+    def manifest(self, model_id: str) -> Manifest:
+        """Read a manifest and check that it is the one its id names.
+
+        Raises:
+            KeyError: there is no such model.
+            BrokenModelError: the manifest cannot be read or was changed.
+        """
+        path = self.folder(model_id) / MANIFEST
+        try:
+            manifest = Manifest.model_validate_json(path.read_bytes())
+        except (OSError, ValidationError) as error:
+            raise BrokenModelError(f"the manifest of {model_id} cannot be read: {error}") from error
+        if manifest.id != model_id:
+            raise BrokenModelError(f"folder {model_id} holds the manifest of {manifest.id}")
+        manifest.check_id()
+        return manifest
+
+    def verify(self, model_id: str) -> Manifest:
+        """Check every file of a model against its manifest.
+
+        Raises:
+            KeyError: there is no such model.
+            BrokenModelError: a file is missing or differs.
+        """
+        manifest = self.manifest(model_id)
+        folder = self.folder(model_id)
+        for name, facts in manifest.files.items():
+            try:
+                found = FileFacts.of((folder / name).read_bytes())
+            except OSError as error:
+                raise BrokenModelError(f"{name} of {model_id} cannot be read: {error}") from error
+            if found != facts:
+                raise BrokenModelError(
+                    f"{name} of {model_id} is not the file that was published "
+                    f"(sha256 {found.sha256[:12]}, wanted {facts.sha256[:12]})"
+                )
+        return manifest
+
+    def publish(self, draft: ManifestDraft, files: Mapping[str, bytes]) -> Manifest:
+        """Write a model: all of it or nothing, on disk before its name appears.
+
+        Raises:
+            ValueError: a file name is not a plain one.
+        """
+        if any(Path(name).name != name or name in {"", MANIFEST} for name in files):
+            raise ValueError("files of a model have plain names, other than the manifest's")
+        manifest = Manifest.seal(draft, {k: FileFacts.of(v) for k, v in files.items()})
+        self._root.mkdir(parents=True, exist_ok=True)
+        target = self._root / manifest.id
+        if target.exists():
+            return manifest
+        work = Path(tempfile.mkdtemp(prefix=".publish-", dir=self._root))
+        try:
+            content = {**files, MANIFEST: (manifest.model_dump_json(indent=2) + "\n").encode()}
+            for name, data in content.items():
+                _write_durably(work / name, data)
+            work.chmod(0o755)
+            _sync_folder(work)
+            work.rename(target)
+            _sync_folder(self._root)
+        except BaseException:
+            shutil.rmtree(work, ignore_errors=True)
+            raise
+        return manifest
+
+    def prune(self, keep: Collection[str]) -> list[str]:
+        """Delete published models other than ``keep``, and what a killed publisher left behind."""
+        gone = []
+        for folder in self._root.iterdir() if self._root.is_dir() else ():
+            abandoned = folder.name.startswith(".publish-")
+            if abandoned or (_ID.fullmatch(folder.name) and folder.name not in keep):
+                shutil.rmtree(folder)
+                gone.append(folder.name)
+        return sorted(name for name in gone if _ID.fullmatch(name))
+
+
+def _write_durably(path: Path, data: bytes) -> None:
+    with path.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _sync_folder(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,24 @@
+"""Fixtures shared by all kinds of tests; the folder a test lies in is its marker."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        item.add_marker(item.path.relative_to(ROOT / "tests").parts[0])
+
+
+@pytest.fixture(scope="session")
+def datasets() -> Path:
+    """The folder with real prints; tests that need it are skipped where it is absent."""
+    folder = Path(os.environ.get("WHORL_DATASETS", ROOT.parent / "shared" / "data"))
+    if not folder.is_dir():
+        pytest.skip(f"no data sets at {folder} (set WHORL_DATASETS)")
+    return folder

@@ -1,0 +1,242 @@
+"""The job queue: leases, fencing, attempts, cancelling."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from app.core.errors import Conflict, LeaseLost
+from app.core.ports import Store
+from app.core.records import Job, JobState
+
+if TYPE_CHECKING:
+    from tests.contract.conftest import Make
+
+LEASE_MS = 30
+KINDS = ("train", "embed")
+
+
+def add(store: Store, *jobs: Job) -> None:
+    with store.write() as tx:
+        for job in jobs:
+            tx.jobs.add(job)
+
+
+def claim(store: Store, now_ms: int, worker: str = "w1", kinds: tuple[str, ...] = KINDS) -> Job:
+    job = try_claim(store, now_ms, worker, kinds)
+    assert job is not None
+    return job
+
+
+def try_claim(
+    store: Store, now_ms: int, worker: str = "w1", kinds: tuple[str, ...] = KINDS
+) -> Job | None:
+    with store.write() as tx:
+        return tx.jobs.claim(worker, kinds, now_ms, LEASE_MS)
+
+
+def stored(store: Store, job_id: str = "j1") -> Job:
+    with store.read() as tx:
+        job = tx.jobs.get(job_id)
+    assert job is not None
+    return job
+
+
+def test_job_comes_back_as_it_went_in(store: Store, make: Make) -> None:
+    job = make.job(
+        state=JobState.FAILED,
+        progress={"phase": "train", "loss": 0.25},
+        problem={"slug": "x", "detail": "y"},
+        attempt=2,
+        ended_ms=99,
+    )
+    add(store, job)
+    assert stored(store) == job
+    with store.write() as tx:
+        assert tx.jobs.get("j2") is None
+        with pytest.raises(Conflict):
+            tx.jobs.add(job)
+
+
+def test_jobs_are_paged_newest_first(store: Store, make: Make) -> None:
+    add(store, *(make.job(f"j{n}") for n in (2, 1, 3)))
+    with store.read() as tx:
+        assert [job.id for job in tx.jobs.page(None, 2)] == ["j3", "j2"]
+        assert [job.id for job in tx.jobs.page("j2", 2)] == ["j1"]
+
+
+def test_claim_takes_the_oldest_of_the_kinds(store: Store, make: Make) -> None:
+    add(
+        store,
+        make.job("j1", created_ms=30),
+        make.job("j2", created_ms=20),
+        make.job("j3", created_ms=10, kind="other"),
+    )
+    job = claim(store, 100)
+    assert job == stored(store, "j2")
+    assert (job.state, job.worker, job.attempt, job.fence) == (JobState.RUNNING, "w1", 1, 1)
+    assert (job.started_ms, job.lease_until_ms, job.revision) == (100, 100 + LEASE_MS, 1)
+
+
+def test_nothing_to_claim(store: Store, make: Make) -> None:
+    assert try_claim(store, 100) is None
+    add(store, make.job(kind="other"))
+    assert try_claim(store, 100) is None
+    assert try_claim(store, 100, kinds=()) is None
+
+
+def test_one_job_at_a_time_of_whatever_kind(store: Store, make: Make) -> None:
+    add(store, make.job("j1", created_ms=1), make.job("j2", kind="embed", created_ms=2))
+    first = claim(store, 100)
+    assert try_claim(store, 100 + LEASE_MS - 1, "w2", ("embed",)) is None
+    with store.write() as tx:
+        tx.jobs.request_cancel("j1", 101)
+    assert try_claim(store, 110, "w2", ("embed",)) is None
+    with store.write() as tx:
+        tx.jobs.finish(first, JobState.CANCELLED, 120)
+    assert claim(store, 121, "w2").id == "j2"
+
+
+def test_a_lease_that_ran_out_is_claimed_again(store: Store, make: Make) -> None:
+    add(store, make.job("j1", created_ms=1), make.job("j2", created_ms=2))
+    lost = claim(store, 100, "w1")
+    assert try_claim(store, 100 + LEASE_MS - 1, "w2") is None
+    again = claim(store, 100 + LEASE_MS, "w2")
+    assert (again.id, again.worker, again.attempt, again.fence) == ("j1", "w2", 2, 2)
+    assert again.started_ms == 100
+    with store.write() as tx:
+        tx.jobs.check_fence(again)
+        with pytest.raises(LeaseLost):
+            tx.jobs.check_fence(lost)
+        with pytest.raises(LeaseLost):
+            tx.jobs.heartbeat(lost, {}, 131, LEASE_MS)
+        with pytest.raises(LeaseLost):
+            tx.jobs.finish(lost, JobState.SUCCEEDED, 131)
+    assert stored(store) == again
+
+
+def test_an_abandoned_job_of_another_kind_blocks_nobody(store: Store, make: Make) -> None:
+    add(store, make.job("j1"), make.job("j2", kind="embed"))
+    claim(store, 100, kinds=("train",))
+    assert claim(store, 200, "w2", ("embed",)).id == "j2"
+
+
+def test_heartbeat_prolongs_the_lease(store: Store, make: Make) -> None:
+    add(store, make.job())
+    job = claim(store, 100)
+    with store.write() as tx:
+        assert tx.jobs.heartbeat(job, {"epoch": 1}, 120, LEASE_MS) is JobState.RUNNING
+    now = stored(store)
+    assert now == replace(job, progress={"epoch": 1}, lease_until_ms=150, revision=2)
+    assert try_claim(store, 149, "w2") is None
+
+
+def test_a_late_heartbeat_counts_while_nobody_else_came(store: Store, make: Make) -> None:
+    add(store, make.job())
+    job = claim(store, 100)
+    with store.write() as tx:
+        assert tx.jobs.heartbeat(job, {}, 500, LEASE_MS) is JobState.RUNNING
+    assert try_claim(store, 501, "w2") is None
+
+
+def test_attempts_are_bounded(store: Store, make: Make) -> None:
+    add(store, make.job(max_attempts=2))
+    for attempt, now_ms in enumerate((100, 200), start=1):
+        assert claim(store, now_ms).attempt == attempt
+    assert try_claim(store, 300, kinds=("other",)) is None
+    job = stored(store)
+    assert (job.state, job.ended_ms, job.lease_until_ms) == (JobState.FAILED, 300, None)
+    assert job.problem is not None
+    assert job.problem["slug"] == "attempts_exhausted"
+    assert "2" in job.problem["detail"]
+    assert job.revision == 3
+
+
+def test_finish_keeps_the_result(store: Store, make: Make) -> None:
+    add(store, make.job())
+    job = claim(store, 100)
+    with store.write() as tx:
+        tx.jobs.finish(job, JobState.SUCCEEDED, 120, result={"model_id": "abc"})
+    now = stored(store)
+    assert (now.state, now.result, now.problem) == (JobState.SUCCEEDED, {"model_id": "abc"}, None)
+    assert (now.ended_ms, now.lease_until_ms, now.revision) == (120, None, 2)
+    with store.write() as tx, pytest.raises(LeaseLost):
+        tx.jobs.finish(job, JobState.FAILED, 121)
+    assert try_claim(store, 10_000) is None
+
+
+def test_finish_refuses_states_that_are_no_end(store: Store, make: Make) -> None:
+    add(store, make.job())
+    job = claim(store, 100)
+    with store.write() as tx, pytest.raises(ValueError, match="running"):
+        tx.jobs.finish(job, JobState.RUNNING, 120)
+
+
+def test_a_job_put_back_is_claimed_again_until_its_attempts_end(store: Store, make: Make) -> None:
+    add(store, make.job(max_attempts=2))
+    job = claim(store, 100)
+    with store.write() as tx:
+        tx.jobs.finish(job, JobState.QUEUED, 101)
+        with pytest.raises(LeaseLost):
+            tx.jobs.check_fence(job)
+    assert stored(store).worker is None
+    again = claim(store, 102, "w2")
+    assert (again.attempt, again.fence) == (2, 2)
+    with store.write() as tx:
+        tx.jobs.finish(again, JobState.QUEUED, 103)
+    assert try_claim(store, 104) is None
+    assert stored(store).state is JobState.FAILED
+
+
+def test_a_queued_job_is_cancelled_at_once(store: Store, make: Make) -> None:
+    add(store, make.job())
+    with store.write() as tx:
+        job = tx.jobs.request_cancel("j1", 50)
+        assert tx.jobs.request_cancel("j2", 50) is None
+    assert job == stored(store)
+    assert (job.state, job.ended_ms, job.revision) == (JobState.CANCELLED, 50, 1)
+    assert try_claim(store, 100) is None
+
+
+def test_a_running_job_is_asked_to_stop(store: Store, make: Make) -> None:
+    add(store, make.job())
+    job = claim(store, 100)
+    with store.write() as tx:
+        asked = tx.jobs.request_cancel("j1", 110)
+        assert tx.jobs.request_cancel("j1", 111) == asked
+        assert tx.jobs.heartbeat(job, {"epoch": 2}, 112, LEASE_MS) is JobState.CANCELLING
+        tx.jobs.check_fence(job)
+        tx.jobs.finish(job, JobState.CANCELLED, 113)
+        ended = tx.jobs.get("j1")
+        assert tx.jobs.request_cancel("j1", 114) == ended
+    assert asked is not None
+    assert asked.state is JobState.CANCELLING
+    assert ended is not None
+    assert (ended.state, ended.ended_ms, ended.revision) == (JobState.CANCELLED, 113, 4)
+
+
+def test_a_job_being_cancelled_is_not_put_back(store: Store, make: Make) -> None:
+    add(store, make.job())
+    job = claim(store, 100)
+    with store.write() as tx:
+        tx.jobs.request_cancel("j1", 110)
+        tx.jobs.finish(job, JobState.QUEUED, 111)
+    assert stored(store).state is JobState.CANCELLED
+
+
+def test_a_worker_that_went_away_while_cancelling(store: Store, make: Make) -> None:
+    add(store, make.job("j1", created_ms=1), make.job("j2", created_ms=2))
+    job = claim(store, 100)
+    with store.write() as tx:
+        tx.jobs.request_cancel("j1", 110)
+    assert claim(store, 200, "w2").id == "j2"
+    assert stored(store).state is JobState.CANCELLED
+    with store.write() as tx, pytest.raises(LeaseLost):
+        tx.jobs.heartbeat(job, {}, 201, LEASE_MS)
+
+
+def test_fence_of_a_job_that_is_not_there(store: Store, make: Make) -> None:
+    with store.write() as tx, pytest.raises(LeaseLost):
+        tx.jobs.check_fence(make.job())
