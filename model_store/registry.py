@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import tempfile
+import time
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
@@ -14,7 +15,9 @@ from pydantic import ValidationError
 from model_store.manifest import BrokenModelError, FileFacts, Manifest, ManifestDraft
 
 MANIFEST = "manifest.json"
+ABANDONED_S = 3600.0
 _ID = re.compile(r"[0-9a-f]{16}")
+_WORK = ".publish-"
 
 
 class Registry:
@@ -101,36 +104,54 @@ class Registry:
         Raises:
             ValueError: a file name is not a plain one.
         """
-        if any(Path(name).name != name or name in {"", MANIFEST} for name in files):
+        if any(Path(name).name != name or name in {"", "..", MANIFEST} for name in files):
             raise ValueError("files of a model have plain names, other than the manifest's")
         manifest = Manifest.seal(draft, {k: FileFacts.of(v) for k, v in files.items()})
         self._root.mkdir(parents=True, exist_ok=True)
         target = self._root / manifest.id
         if target.exists():
             return manifest
-        work = Path(tempfile.mkdtemp(prefix=".publish-", dir=self._root))
+        work = Path(tempfile.mkdtemp(prefix=_WORK, dir=self._root))
         try:
             content = {**files, MANIFEST: (manifest.model_dump_json(indent=2) + "\n").encode()}
             for name, data in content.items():
                 _write_durably(work / name, data)
             work.chmod(0o755)
             _sync_folder(work)
-            work.rename(target)
+            _rename_unless_there(work, target)
             _sync_folder(self._root)
-        except BaseException:
+        finally:
             shutil.rmtree(work, ignore_errors=True)
-            raise
         return manifest
 
     def prune(self, keep: Collection[str]) -> list[str]:
-        """Delete published models other than ``keep``, and what a killed publisher left behind."""
-        gone = []
-        for folder in self._root.iterdir() if self._root.is_dir() else ():
-            abandoned = folder.name.startswith(".publish-")
-            if abandoned or (_ID.fullmatch(folder.name) and folder.name not in keep):
-                shutil.rmtree(folder)
-                gone.append(folder.name)
-        return sorted(name for name in gone if _ID.fullmatch(name))
+        """Delete published models other than ``keep``, and what a killed process left behind."""
+        folders = list(self._root.iterdir()) if self._root.is_dir() else []
+        gone = [f for f in folders if _ID.fullmatch(f.name) and f.name not in keep]
+        for folder in gone:
+            # At once out of sight, so that a kill in mid-deletion leaves no half a model.
+            with tempfile.TemporaryDirectory(prefix=_WORK, dir=self._root) as work:
+                folder.rename(Path(work) / folder.name)
+        for folder in folders:
+            if folder.name.startswith(_WORK) and _age_s(folder) > ABANDONED_S:
+                shutil.rmtree(folder, ignore_errors=True)
+        return sorted(folder.name for folder in gone)
+
+
+def _rename_unless_there(work: Path, target: Path) -> None:
+    """Rename; somebody who published the same content meanwhile did all that is to be done."""
+    try:
+        work.rename(target)
+    except OSError:
+        if not (target / MANIFEST).is_file():
+            raise
+
+
+def _age_s(folder: Path) -> float:
+    try:
+        return time.time() - folder.stat().st_mtime
+    except FileNotFoundError:  # its owner has just finished
+        return 0.0
 
 
 def _write_durably(path: Path, data: bytes) -> None:

@@ -145,7 +145,11 @@ class VerifyBody(Body):
     template_id: Annotated[str, Field(pattern=TEMPLATE)] | None = None
     finger: Finger | None = Field(None, description="Compare this finger only; else all.")
     dpi: Dpi | None = None
-    fmr: Rate = Field(1e-4, description="False match rate that the decision must keep.")
+    fmr: Rate | None = Field(
+        None,
+        description="False match rate that the decision must keep; without it 0.0001, or the "
+        "smallest that the model's calibration supports where that is higher.",
+    )
 
     @model_validator(mode="after")
     def _one_claim(self) -> Self:
@@ -176,7 +180,11 @@ class CompareBody(Body):
     image_a: Image
     image_b: Image
     dpi: Dpi | None = None
-    fmr: Rate = Field(1e-4, description="False match rate that the decision must keep.")
+    fmr: Rate | None = Field(
+        None,
+        description="False match rate that the decision must keep; without it 0.0001, or the "
+        "smallest that the model's calibration supports where that is higher.",
+    )
 
 
 class QualityBody(Body):

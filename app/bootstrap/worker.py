@@ -6,9 +6,11 @@ import shutil
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from app.bootstrap.home import Home, open_home, training_folders
+from app.core.ports import Store
 from app.core.records import Job
 from app.services.context import Actor
 from app.services.submit_training import KIND as TRAIN
@@ -32,20 +34,31 @@ def _training_handler(settings: Settings, home: Home) -> Handler:
         from app.networks.device import find_device
         from app.services.train_model import Training, conclude, train_model
 
-        work = settings.home / "work" / job.id
+        work = settings.home / "work"
+        _clear_ended(work, home.store)
         tools = Training(
             home.store,
             home.registry,
             find_device(settings.device),
             training_folders(settings),
-            work,
+            work / job.id,
         )
         outcome = train_model(tools, TrainingSpec.from_dict(job.spec), sink)
 
         def finish() -> None:
             conclude(home.store, ACTOR, job, outcome)
-            shutil.rmtree(work, ignore_errors=True)
+            shutil.rmtree(work / job.id, ignore_errors=True)
 
         return finish
 
     return handle
+
+
+def _clear_ended(work: Path, store: Store) -> None:
+    """Remove what failed and cancelled jobs have left of their fits."""
+    folders = list(work.iterdir()) if work.is_dir() else []
+    with store.read() as tx:
+        jobs = {folder: tx.jobs.get(folder.name) for folder in folders}
+    for folder, job in jobs.items():
+        if job is None or job.state.ended:
+            shutil.rmtree(folder, ignore_errors=True)

@@ -108,7 +108,7 @@ def _compile(pattern: str) -> re.Pattern[str]:
         )
     try:
         expression = re.compile(pattern)
-    except re.error as error:
+    except (re.error, OverflowError) as error:
         raise InvalidInput(
             f"the pattern is not a regular expression: {error}", slug="invalid_pattern"
         ) from error

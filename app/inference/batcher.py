@@ -26,7 +26,7 @@ class MicroBatcher:
     """An ``Embedder`` for many threads in front of one for a single thread.
 
     Args:
-        embedder: does the work, always from the same thread.
+        embedder: does the work, for one thread at a time.
         max_samples: samples that are put into one batch.
         max_waiting: orders that may wait; more are refused.
     """
@@ -50,6 +50,7 @@ class MicroBatcher:
         order = _Order(samples)
         with self._gate:
             if self._closed:  # a request that held the model while it was released
+                self._thread.join()  # the embedder is for one thread at a time
                 return self._embedder.embed(samples)
             try:
                 self._orders.put_nowait(order)

@@ -20,12 +20,13 @@ class CompiledEmbedder:
     """
 
     def __init__(self, run: Callable[[FloatArray], FloatArray], size_px: int) -> None:
-        self._run, self._size_px = run, size_px
+        self._run = run
+        self.input_shape = (size_px, size_px, 2)
 
     def warm(self) -> None:
         """Compile every batch size before the first request needs it."""
         for bucket in BUCKETS:
-            self._run(np.zeros((bucket, self._size_px, self._size_px, 2), np.float32))
+            self._run(np.zeros((bucket, *self.input_shape), np.float32))
 
     def embed(self, samples: Sequence[PreparedSample]) -> list[Descriptor]:
         """Descriptors in the order of the samples."""

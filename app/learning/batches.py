@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from concurrent.futures import Future, ThreadPoolExecutor
+from types import TracebackType
+from typing import Any, Protocol, Self
 
 import keras
 import numpy as np
@@ -14,6 +16,8 @@ from app.learning.prints import Fingers, view_of
 from app.learning.recipes import PoseNoise
 from app.networks.forward import stack_samples
 from app.synth.impression import impress
+
+BATCHES_AHEAD = 6
 
 
 class PairSource(Protocol):
@@ -45,7 +49,11 @@ class SyntheticPairs:
 
 
 class PairBatches(keras.utils.PyDataset):  # type: ignore[misc]
-    """``batch_fingers`` different fingers a batch, two impressions each, deterministic by seed."""
+    """``batch_fingers`` different fingers a batch, two impressions each, deterministic by seed.
+
+    A context that makes batches ahead of their use. Keras' own threads are not used: they stay,
+    and hold the fingers in memory, when a fit is stopped in the middle of an epoch.
+    """
 
     def __init__(
         self,
@@ -58,22 +66,43 @@ class PairBatches(keras.utils.PyDataset):  # type: ignore[misc]
         seed: int,
         threads: int = 2,
     ) -> None:
-        super().__init__(workers=threads, use_multiprocessing=False, max_queue_size=6)
+        super().__init__(workers=1)
         self._source, self._params, self._noise = source, params, noise
         self._batch_fingers = min(batch_fingers, len(source))
-        self._steps, self._seed = steps, seed
-        self.epoch = 0
+        self._steps, self._seed, self._first = steps, seed, 0
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="batches")
+        self._ahead: dict[int, Future[tuple[FloatArray, Any]]] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._pool.shutdown(cancel_futures=True)
 
     def __len__(self) -> int:
         return self._steps
 
-    def on_epoch_end(self) -> None:
-        """Go on to batches that were not seen yet."""
-        self.epoch += 1
+    def begin_epoch(self, epoch: int) -> None:
+        """Go to the batches of an epoch; which they are depends on the seed and its number only."""
+        self._first = epoch * self._steps
+        for passed in [number for number in self._ahead if number < self._first]:
+            self._ahead.pop(passed).cancel()
 
     def __getitem__(self, index: int) -> tuple[FloatArray, Any]:
         """Samples [2 n, size, size, 2] and finger labels [2 n]."""
-        rng = np.random.default_rng([self._seed, self.epoch, index])
+        wanted = self._first + index
+        for number in range(wanted, wanted + BATCHES_AHEAD):
+            if number not in self._ahead:
+                self._ahead[number] = self._pool.submit(self._make, number)
+        return self._ahead.pop(wanted).result()
+
+    def _make(self, number: int) -> tuple[FloatArray, Any]:
+        rng = np.random.default_rng([self._seed, number])
         fingers = rng.choice(len(self._source), self._batch_fingers, replace=False)
         samples: list[PreparedSample] = []
         for finger in fingers:

@@ -51,13 +51,15 @@ def _with_cover(encoder: keras.Model) -> keras.Model:
 
 
 class _Reporter(keras.callbacks.Callback):  # type: ignore[misc]
-    def __init__(self, recipe: Recipe, epochs: int, watch: Watch) -> None:
+    def __init__(self, recipe: Recipe, epochs: int, watch: Watch, batches: PairBatches) -> None:
         super().__init__()
         self._schedule, self._epochs, self._watch = recipe.schedule, epochs, watch
+        self._batches = batches
         self._epoch, self._step, self._first_step, self._start = 0, 0, 0, time.monotonic()
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:  # noqa: ARG002
         self._epoch = epoch
+        self._batches.begin_epoch(epoch)
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         self._step = self._epoch * self._schedule.steps_per_epoch + batch + 1
@@ -107,10 +109,11 @@ def fit(
         encoder: as ``new_encoder`` makes it, or with the weights to fine-tune.
         source: the fingers to learn from.
         watch: told the progress after every batch.
-        backup: a folder for the state after every epoch; a fit that finds one there resumes.
+        backup: a folder for the state after every epoch; a fit that finds one there resumes with
+            the next epoch. Whoever gave the folder removes it.
 
     Returns:
-        The loss of every epoch.
+        The loss of every epoch that was run now.
     """
     schedule = recipe.schedule
     per_epoch = min(schedule.steps_per_epoch, schedule.steps)
@@ -138,8 +141,17 @@ def fit(
         steps=per_epoch,
         seed=schedule.seed,
     )
-    callbacks: list[Any] = [_Reporter(recipe, epochs, watch)]
+    callbacks: list[Any] = [_Reporter(recipe, epochs, watch, batches)]
     if backup is not None:
-        callbacks.append(keras.callbacks.BackupAndRestore(str(backup)))
-    history = siamese.fit(batches, epochs=epochs, callbacks=callbacks, verbose=0)
-    return [float(loss) for loss in history.history["loss"]]
+        callbacks.append(_keep_state(backup))
+    with batches:
+        history = siamese.fit(batches, epochs=epochs, callbacks=callbacks, shuffle=False, verbose=0)
+    # Nothing is in it when the state was that of a fit which had come to its end.
+    return [float(loss) for loss in history.history.get("loss", ())]
+
+
+def _keep_state(folder: Path) -> keras.callbacks.BackupAndRestore:
+    """Two states, for a kill may tear the newest; they stay, for what follows may be killed too."""
+    return keras.callbacks.BackupAndRestore(
+        str(folder), double_checkpoint=True, delete_checkpoint=False
+    )

@@ -105,17 +105,19 @@ def split_subjects(
 ) -> tuple[LabelledSamples, LabelledSamples]:
     """Split by subject into what is learned from and what is held out.
 
+    Subjects without a finger that was captured twice teach nothing: they are held out.
+
     Args:
-        share: of the subjects to learn from; at least two stay on either side.
+        share: of the other subjects to learn from; at least two of them stay on either side.
     """
-    subjects = sorted(set(read.subjects))
-    if len(subjects) < MINIMUM_FINGERS:  # the names tell fingers but not persons
+    paired = _paired_subjects(read)
+    if len(paired) < MINIMUM_FINGERS:  # the names tell fingers but hardly persons
         read = LabelledSamples(read.samples, read.fingers, read.fingers, read.skipped)
-        subjects = sorted(set(read.subjects))
-    order = np.random.default_rng(seed).permutation(len(subjects))
-    cut = int(np.clip(round(share * len(subjects)), 2, len(subjects) - 2))
-    learned = frozenset(subjects[k] for k in order[:cut])
-    return read.of(learned), read.of(frozenset(subjects) - learned)
+        paired = _paired_subjects(read)
+    order = np.random.default_rng(seed).permutation(len(paired))
+    cut = int(np.clip(round(share * len(paired)), 2, len(paired) - 2))
+    learned = frozenset(paired[k] for k in order[:cut])
+    return read.of(learned), read.of(frozenset(read.subjects) - learned)
 
 
 class FolderPairs:
@@ -163,6 +165,12 @@ class FolderPairs:
         shift = np.array(found.shift_cells) * self._cell_px
         offset = self._half - turn @ np.full(2, self._half) + shift
         return np.column_stack([turn, offset]).astype(np.float32)
+
+
+def _paired_subjects(read: LabelledSamples) -> list[str]:
+    """Subjects with at least one finger of which there are two samples."""
+    rows = _by_finger(read.fingers).values()
+    return sorted({read.subjects[of_one[0]] for of_one in rows if len(of_one) > 1})
 
 
 def _by_finger(fingers: Sequence[str]) -> dict[str, list[int]]:

@@ -10,6 +10,7 @@ from typing import Any
 import keras
 
 from app.core.errors import InvalidInput
+from app.core.params import MatchingParams, PreparationParams
 from app.evaluation.report import Evaluation
 from app.learning.batches import PairSource, SyntheticPairs
 from app.learning.export import draft_manifest, model_files
@@ -38,10 +39,12 @@ class FolderData:
 
 @dataclass(frozen=True, slots=True)
 class BaseModel:
-    """The champion: to start from, to align real pairs, to be compared with."""
+    """The champion: to start from, to align real pairs, to be compared with on its own terms."""
 
     id: str
     encoder: keras.Model
+    preparation: PreparationParams
+    matching: MatchingParams
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,16 +121,20 @@ def _check_base(order: Order) -> None:
             "training on a folder needs a model in service, to align the impressions with",
             slug="no_base_model",
         )
-    if order.base is not None and tuple(order.base.encoder.input_shape[1:]) != (
-        order.recipe.preparation.size_px,
-        order.recipe.preparation.size_px,
-        2,
+    if order.base is None or (order.from_scratch and order.folder is None):
+        return
+    if order.base.preparation != order.recipe.preparation or not (
+        order.from_scratch or _same_weights(order.base.encoder, new_encoder(order.recipe))
     ):
         raise InvalidInput(
-            f"recipe {order.recipe.name} sees samples of another size than model {order.base.id}; "
-            "use base=scratch with synthetic data",
+            f"recipe {order.recipe.name} makes another kind of model than {order.base.id}, which "
+            "is in service; use base=scratch with synthetic data",
             slug="base_does_not_fit",
         )
+
+
+def _same_weights(one: keras.Model, other: keras.Model) -> bool:
+    return [tuple(w.shape) for w in one.weights] == [tuple(w.shape) for w in other.weights]
 
 
 PURPOSES = ("training", "held_out", "calibration")
@@ -198,5 +205,7 @@ def _gate(
 ) -> GateDecision | None:
     if order.base is None:
         return None
-    champion = _evaluate(order.base.encoder, order.recipe, data, phases, "evaluating the champion")
+    base = order.base
+    recipe = replace(order.recipe, preparation=base.preparation, matching=base.matching)
+    champion = _evaluate(base.encoder, recipe, data, phases, "evaluating the champion")
     return decide(evaluations, champion, "site" if data.site is not None else "synthetic")

@@ -143,6 +143,7 @@ class TemplateIndex:
             hole.rows[row] = moved
             self._places[moved.template_id] = place
         tail.rows.pop()
+        tail.cells[last], tail.mask[last] = 0.0, 0  # what is removed leaves the memory too
         if not tail.rows:
             self._blocks.pop()
         return True

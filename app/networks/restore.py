@@ -5,6 +5,7 @@ from __future__ import annotations
 import keras
 
 from app.core.errors import ModelRefused, NotFound
+from app.core.params import MatchingParams, PreparationParams
 from app.networks.encoder import build_encoder
 from app.networks.weights import unpack_weights
 from model_store import BrokenModelError, Manifest, Registry
@@ -32,16 +33,36 @@ def verified_manifest(registry: Registry, model_id: str) -> Manifest:
     return manifest
 
 
+def read_params(manifest: Manifest) -> tuple[PreparationParams, MatchingParams]:
+    """How captures are prepared for a model and its templates compared.
+
+    Raises:
+        ModelRefused: this code cannot do it.
+    """
+    try:
+        preparation = PreparationParams.from_dict(manifest.preparation)
+        matching = MatchingParams.from_dict(manifest.matching)
+        if 0.0 not in matching.rotations_deg:
+            raise ValueError("a probe must be searched upright too")
+    except (TypeError, ValueError) as error:
+        raise ModelRefused(f"the manifest of {manifest.id} cannot be used: {error}") from error
+    return preparation, matching
+
+
 def restore_encoder(registry: Registry, manifest: Manifest) -> keras.Model:
     """Build the architecture that a manifest names and give it the model's weights.
 
     Raises:
-        ModelRefused: the architecture is unknown, or the weights do not fit or are not finite.
+        ModelRefused: the architecture is unknown or does not fit the preparation, or the weights do
+            not fit or are not finite.
     """
     name, params = manifest.architecture.get("name"), manifest.architecture.get("params", {})
     try:
         encoder = build_encoder(str(name), params)
-    except (TypeError, ValueError) as error:
+    except (AttributeError, TypeError, ValueError) as error:
         raise ModelRefused(f"model {manifest.id} cannot be built: {error}") from error
+    size = manifest.preparation.get("size_px")
+    if encoder.input_shape[1:] != (size, size, 2):
+        raise ModelRefused(f"model {manifest.id} is prepared for another size than it takes")
     unpack_weights(encoder, registry.folder(manifest.id) / WEIGHTS)
     return encoder

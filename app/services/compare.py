@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from app.matching.score import compare
 from app.services.context import Actor, Recognition
 from app.services.outcomes import Comparison, Decision
+from app.services.policy import fmr_in_force
 from app.services.recognise import (
     ProbeImage,
     SampleImage,
@@ -24,7 +25,7 @@ class CompareRequest:
     image_a: bytes
     image_b: bytes
     dpi: float | None = None
-    fmr: float = 1e-4
+    fmr: float | None = None
 
 
 def compare_images(ctx: Recognition, actor: Actor, request: CompareRequest) -> Comparison:  # noqa: ARG001
@@ -37,7 +38,7 @@ def compare_images(ctx: Recognition, actor: Actor, request: CompareRequest) -> C
     """
     watch = Stopwatch()
     model = ctx.models.active()
-    threshold = model.calibration.threshold(request.fmr)
+    fmr = fmr_in_force(model.calibration, request.fmr)
     probe = ProbeImage(SampleImage(request.image_b, request.dpi, None, ctx.limits))
     with watch.stage("prepare"):
         image_a = SampleImage(request.image_a, request.dpi, None, ctx.limits)
@@ -50,11 +51,12 @@ def compare_images(ctx: Recognition, actor: Actor, request: CompareRequest) -> C
         seen = probe.under(model)
     with watch.stage("match"):
         score = compare(seen, reference, model.matching)
+        threshold = model.calibration.threshold(fmr)
     worst = min(capture_a.quality.score, capture_b.quality.score)
     return Comparison(
         decision=_decision(score >= threshold, worst < ctx.minimum_quality),
         model_id=model.id,
-        fmr=request.fmr,
+        fmr=fmr,
         threshold=threshold,
         score=score,
         quality_a=capture_a.quality,

@@ -7,12 +7,30 @@ import math
 from app.core.errors import PolicyNotSupported
 from app.core.ports import CalibrationTable
 
+DEFAULT_FMR = 1e-4
 DUPLICATE_FMR = 1e-4
 
 
 def strictest_fmr(calibration: CalibrationTable) -> float:
     """The smallest FMR the calibration's counts support; 1 where they support none."""
     return calibration.fmr_at(math.inf)
+
+
+def fmr_in_force(calibration: CalibrationTable, asked: float | None) -> float:
+    """The FMR a verification is decided at.
+
+    What was asked for holds, or is refused where the counts do not support it. Who asks for nothing
+    gets 1e-4, or the smallest rate supported where that is higher: the answer names it.
+
+    Raises:
+        PolicyNotSupported: the calibration has no counts for the rate.
+    """
+    strictest = strictest_fmr(calibration)
+    chosen = asked if asked is not None else DEFAULT_FMR
+    if asked is None and strictest < 1.0:
+        chosen = max(chosen, strictest)
+    calibration.threshold(chosen)
+    return chosen
 
 
 def verification_threshold(calibration: CalibrationTable, fmr: float, references: int) -> float:

@@ -13,7 +13,7 @@ from app.learning.progress import Sink
 from app.learning.recipes import Recipe, find_recipe
 from app.learning.train import BaseModel, FolderData, Order, Trained, train
 from app.networks.device import Device
-from app.networks.restore import restore_encoder, verified_manifest
+from app.networks.restore import read_params, restore_encoder, verified_manifest
 from app.services import audit
 from app.services.context import Actor
 from app.services.promote import propose
@@ -121,7 +121,9 @@ def _base(tools: Training) -> BaseModel | None:
         return None
     manifest = verified_manifest(tools.registry, champion)
     with tools.device.scope():
-        return BaseModel(champion, restore_encoder(tools.registry, manifest))
+        return BaseModel(
+            champion, restore_encoder(tools.registry, manifest), *read_params(manifest)
+        )
 
 
 def _folder(tools: Training, spec: TrainingSpec) -> FolderData | None:

@@ -109,7 +109,7 @@ def _check_pattern(pattern: str) -> None:
         raise _invalid(f"pattern may have {MAX_PATTERN_CHARS} characters", "pattern")
     try:
         groups = re.compile(pattern).groupindex
-    except re.error as error:
+    except (re.error, OverflowError) as error:
         raise _invalid(f"pattern is not a regular expression: {error}", "pattern") from error
     if not {"finger", "subject"} & set(groups):
         raise _invalid(

@@ -19,10 +19,9 @@ from app.services.attempt import Attempt
 from app.services.context import Actor, Recognition
 from app.services.identifiers import is_person_id
 from app.services.outcomes import Decision, Verification
-from app.services.policy import verification_threshold
+from app.services.policy import fmr_in_force, verification_threshold
 from app.services.recognise import ProbeImage, require_fingerprint
 
-DEFAULT_FMR = 1e-4
 # Stands for "no template" where the store is asked for references all the same.
 NO_TEMPLATE = "0" * 26
 
@@ -37,7 +36,7 @@ class VerifyRequest:
     template_id: str | None = None
     finger: int | None = None
     dpi: float | None = None
-    fmr: float = DEFAULT_FMR
+    fmr: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +69,7 @@ def verify(ctx: Recognition, actor: Actor, request: VerifyRequest) -> Verificati
     """
     _check_claim(request)
     model = ctx.models.active()
-    model.calibration.threshold(request.fmr)
+    fmr = fmr_in_force(model.calibration, request.fmr)
     attempt = Attempt.begin(ctx, actor, model, request.gallery)
     probe = ProbeImage(attempt.sample(request.image, request.dpi))
     with attempt.watch.stage("prepare"):
@@ -78,14 +77,14 @@ def verify(ctx: Recognition, actor: Actor, request: VerifyRequest) -> Verificati
     require_fingerprint(capture.quality, ctx.minimum_quality)
     with attempt.watch.stage("store"), ctx.store.read() as tx:
         claimed = _claimed(tx, request)
-    best = _best(attempt, probe, claimed, request.fmr)
+    best = _best(attempt, probe, claimed, fmr)
     poor = capture.quality.score < ctx.minimum_quality
     with attempt.watch.stage("store"):
-        matched = _recorded(attempt, request, best, poor)
+        matched = _recorded(attempt, request, best, poor, fmr)
     return Verification(
         decision=_decision(matched is not None, poor),
         model_id=best.reference.model_id if matched and best.reference else model.id,
-        fmr=request.fmr,
+        fmr=fmr,
         threshold=best.threshold,
         score=best.score,
         quality=capture.quality,
@@ -141,7 +140,7 @@ def _best(
 def _comparable(
     ctx: Recognition, active: LoadedModel, claimed: Sequence[ReferenceTemplate]
 ) -> Mapping[str, tuple[LoadedModel, list[ReferenceTemplate]]]:
-    """Model -> references to compare under it: the active one's, else the newest that loads.
+    """Model -> references to compare under it: the active one's, else another that loads.
 
     Where nothing is claimed the active model stands alone, and a decoy takes the reference's place.
     """
@@ -195,7 +194,7 @@ def decoy(shape: tuple[int, ...]) -> Descriptor:
 
 
 def _recorded(
-    attempt: Attempt, request: VerifyRequest, best: _Scored, poor: bool
+    attempt: Attempt, request: VerifyRequest, best: _Scored, poor: bool, fmr: float
 ) -> Template | None:
     """Record the decision and give the matched template, unless it was deleted meanwhile."""
     wanted = best.reference.template.id if best.reference and best.matches else NO_TEMPLATE
@@ -209,7 +208,7 @@ def _recorded(
                 gallery=request.gallery,
                 template_id=matched.id if matched else None,
                 model_id=attempt.model.id,
-                fmr=request.fmr,
+                fmr=fmr,
             )
         )
     return matched

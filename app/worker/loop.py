@@ -45,7 +45,12 @@ class Worker:
         """Work until stopped."""
         log.info("worker %s waits for jobs", self.name)
         while not self.stopping.is_set():
-            if not self.run_one():
+            try:
+                found = self.run_one()
+            except Exception:  # a store that is busy or full now may not be so in a while
+                log.exception("worker %s could not look for a job; trying again", self.name)
+                found = False
+            if not found:
                 self.stopping.wait(IDLE_S)
 
     def run_one(self) -> bool:

@@ -104,7 +104,7 @@ def running_api(folder: Path, *, max_body_bytes: int = 2_000_000, images: int = 
 def served(app: FastAPI) -> Iterator[str]:
     """Serve an app over real HTTP from a thread; its address."""
     config = uvicorn.Config(
-        app, port=0, ws="none", lifespan="on", log_config=None, access_log=False
+        app, port=0, http="h11", ws="none", lifespan="on", log_config=None, access_log=False
     )
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, daemon=True)

@@ -42,10 +42,11 @@ def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
 
 @pytest.fixture(scope="module")
 def operations(api: Api) -> list[Any]:
-    """All operations; those that delete last, so that there is something to look at before."""
+    """All operations; those that delete come last, the innermost first of them."""
     schema = schemathesis.openapi.from_url(f"{api.client.base_url}/openapi.json")
-    found = [operation.ok() for operation in schema.get_all_operations()]
-    return sorted(found, key=lambda operation: operation.method.lower() == "delete")
+    results: list[Any] = list(schema.get_all_operations())
+    found = [result.ok() for result in results]
+    return sorted(found, key=lambda op: (op.method.lower() == "delete", -len(op.path)))
 
 
 @pytest.fixture(scope="module")

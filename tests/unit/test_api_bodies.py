@@ -8,7 +8,7 @@ from base64 import b64encode
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -31,17 +31,23 @@ JSON_VALUES: st.SearchStrategy[Any] = st.recursive(
 FIELDS = {"image": "aGVsbG8="}
 
 
+@settings(max_examples=40)
 @given(st.dictionaries(st.text(), JSON_VALUES))
 def test_json_objects_are_read(value: dict[str, Any]) -> None:
     assert parse_json(json.dumps(value).encode()) == value
 
 
+def slug_of(raw: bytes) -> str | None:
+    try:
+        parse_json(raw)
+    except InvalidInput as error:
+        return error.slug
+    return None
+
+
 @given(st.binary(max_size=200))
 def test_other_bytes_are_named_problems(raw: bytes) -> None:
-    try:
-        assert isinstance(parse_json(raw), dict)
-    except InvalidInput as error:
-        assert error.slug in ("malformed_request", "invalid_request")
+    assert slug_of(raw) in (None, "malformed_request", "invalid_request")
 
 
 @pytest.mark.parametrize(
@@ -60,9 +66,7 @@ def test_other_bytes_are_named_problems(raw: bytes) -> None:
     ],
 )
 def test_broken_json(raw: bytes) -> None:
-    with pytest.raises(InvalidInput) as caught:
-        parse_json(raw)
-    assert caught.value.slug == "malformed_request"
+    assert slug_of(raw) == "malformed_request"
 
 
 @given(st.binary(min_size=1, max_size=300))
@@ -111,7 +115,8 @@ def test_one_image_or_several() -> None:
     body = EnrolBody.model_validate(several, strict=True)
     assert body.samples() == (b"hello", b"again")
     assert body.on_duplicate is OnDuplicate.WARN
-    for wrong in ({}, {**FIELDS, **several}, {"images": []}):
+    wrongs: list[dict[str, Any]] = [{}, {**FIELDS, **several}, {"images": []}]
+    for wrong in wrongs:
         with pytest.raises(ValidationError):
             EnrolBody.model_validate(wrong, strict=True)
 

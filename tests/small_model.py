@@ -1,0 +1,109 @@
+"""A small model made by the project's own code: random weights, real files, real calibration.
+
+It tells a print from another one only where the two are very unlike, and knows the same image
+again. Nothing of the service behaves differently with it; only its error rates are bad.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from app.core.params import MatchingParams
+from app.core.types import PreparedSample
+from model_store import Registry
+
+FINGERS, IMPRESSIONS = 12, 3
+POPULATION_SEED = 77
+MATCHING = MatchingParams(rotations_deg=(-15.0, 0.0, 15.0), max_shift_cells=1)
+
+
+@cache
+def _samples() -> tuple[list[str], list[PreparedSample]]:
+    """Fingers and prepared impressions of a few synthetic fingers, one list beside the other."""
+    from app.learning.prints import Fingers, samples_of
+    from app.learning.recipes import Recipe
+    from app.synth import population
+
+    cv2.setNumThreads(1)
+    masters = tuple(population(POPULATION_SEED, FINGERS))
+    samples = samples_of(Fingers(POPULATION_SEED, masters), IMPRESSIONS, Recipe("", "").preparation)
+    return [str(finger) for finger in range(FINGERS) for _ in range(IMPRESSIONS)], list(samples)
+
+
+def publish_small_model(root: Path, seed: int = 1) -> str:
+    """Publish the model of this seed into a registry folder; its id."""
+    import keras
+
+    from app.evaluation.protocol import all_pairs
+    from app.evaluation.report import evaluate_scores
+    from app.learning.export import draft_manifest, model_files
+    from app.learning.fit import new_encoder
+    from app.learning.judge import embed_gallery
+    from app.learning.recipes import Recipe, Schedule
+    from app.matching.calibration import calibrate
+    from app.networks.forward import inference_function
+
+    recipe = Recipe(
+        "small",
+        "random weights, for tests",
+        architecture_params={"widths": (8, 16, 16, 16), "blocks": (1, 1, 1)},
+        matching=MATCHING,
+        schedule=Schedule(seed=seed),
+    )
+    with keras.device("cpu:0"):
+        encoder = new_encoder(recipe)
+        fingers, samples = _samples()
+        scores = embed_gallery(inference_function(encoder), samples, MATCHING).scores(MATCHING)
+        impostor = _chosen(scores, all_pairs(fingers).impostor)
+        draft = draft_manifest(
+            recipe,
+            calibrate(impostor, impostor.size, FINGERS),
+            {"synthetic": evaluate_scores("synthetic", fingers, scores, bootstrap=20)},
+            {"data": {"kind": "none"}},
+            None,
+        )
+        files = model_files(encoder, samples[:2])
+    return Registry(root).publish(draft, files).id
+
+
+def _chosen(scores: np.ndarray, pairs: np.ndarray) -> np.ndarray:
+    return np.asarray(scores[pairs[:, 0], pairs[:, 1]], np.float32)
+
+
+def home_settings(home: Path, shipped: Path) -> dict[str, str]:
+    """The environment of a service that keeps its things in ``home`` and ships with ``shipped``."""
+    return {
+        "WHORL_HOME": str(home),
+        "WHORL_SHIPPED_DIR": str(shipped),
+        "WHORL_DEVICE": "cpu",
+        "WHORL_PORT": "0",
+    }
+
+
+@pytest.fixture(scope="session")
+def shipped_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of shipped models with one small model in it; not to be written to."""
+    folder = tmp_path_factory.mktemp("shipped")
+    publish_small_model(folder)
+    return folder
+
+
+@pytest.fixture
+def model_home(tmp_path: Path, shipped_models: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A home folder that does not exist yet, in an environment whose release ships a small model."""
+    home = tmp_path / "var"
+    for name, value in home_settings(home, shipped_models).items():
+        monkeypatch.setenv(name, value)
+    return home
+
+
+def shipped_id(shipped: Path) -> str:
+    """The id of the one shipped model."""
+    ids: Sequence[str] = Registry(shipped).ids()
+    return ids[0]
