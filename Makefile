@@ -6,22 +6,24 @@ BIN := $(VENV)/bin
 LOCK := constraints.txt pyproject.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test lint types imports evaluate shipped-model clean
+.PHONY: help serve test lint types imports evaluate walkthrough shipped-model clean
 
 help: ## Show what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
 $(VENV)/.pip: constraints.txt
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --upgrade --constraint constraints.txt pip setuptools
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --upgrade --constraint constraints.txt pip setuptools
 	@touch $@
 
 $(VENV)/.serve: $(VENV)/.pip $(LOCK)
-	$(BIN)/python -m pip install --quiet --no-build-isolation --constraint constraints.txt --editable '.[cpu]'
+	@echo 'Installing Whorl and what it needs into $(VENV) (once, a minute or two) ...'
+	@$(BIN)/python -m pip install --quiet --no-build-isolation --constraint constraints.txt --editable '.[cpu]'
 	@touch $@
 
 $(VENV)/.test: $(VENV)/.serve $(LOCK)
-	$(BIN)/python -m pip install --quiet --no-build-isolation --constraint constraints.txt --editable '.[cpu,wsq]' --group dev
+	@echo 'Installing what the tests need into $(VENV) (once) ...'
+	@$(BIN)/python -m pip install --quiet --no-build-isolation --constraint constraints.txt --editable '.[cpu,wsq]' --group dev
 	@touch $@
 
 serve: $(VENV)/.serve ## Install what is needed and serve on http://127.0.0.1:8000
@@ -42,6 +44,9 @@ test: lint types imports ## Lint, types, import rules and all tests
 
 evaluate: $(VENV)/.test ## Measure the shipped model on the sets under WHORL_DATASETS
 	$(BIN)/whorl evaluate --all --out docs/evaluation --readme README.md
+
+walkthrough: $(VENV)/.test ## Run the README's walk-through and put its output there
+	$(BIN)/python -m tests.e2e.walkthrough
 
 shipped-model: $(VENV)/.test ## Train the shipped model again (about an hour on two cores)
 	$(BIN)/whorl train --recipe default --scratch --out model_store/shipped --backup build/fit

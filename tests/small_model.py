@@ -1,7 +1,7 @@
 """A small model made by the project's own code: random weights, real files, real calibration.
 
-It tells a print from another one only where the two are very unlike, and knows the same image
-again. Nothing of the service behaves differently with it; only its error rates are bad.
+It knows the same image again and hardly anything else. Nothing of the service behaves differently
+with it; only its error rates are bad.
 """
 
 from __future__ import annotations
@@ -9,13 +9,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 
 from app.core.params import MatchingParams
-from app.core.types import PreparedSample
+from app.core.types import FloatArray, PreparedSample
+from app.evaluation.protocol import IntArray
 from model_store import Registry
 
 FINGERS, IMPRESSIONS = 12, 3
@@ -47,7 +49,7 @@ def publish_small_model(root: Path, seed: int = 1) -> str:
     from app.learning.judge import embed_gallery
     from app.learning.recipes import Recipe, Schedule
     from app.matching.calibration import calibrate
-    from app.networks.forward import inference_function
+    from app.networks.forward import inference_function, stack_samples
 
     recipe = Recipe(
         "small",
@@ -59,6 +61,7 @@ def publish_small_model(root: Path, seed: int = 1) -> str:
     with keras.device("cpu:0"):
         encoder = new_encoder(recipe)
         fingers, samples = _samples()
+        _spread(encoder, stack_samples(samples))
         scores = embed_gallery(inference_function(encoder), samples, MATCHING).scores(MATCHING)
         impostor = _chosen(scores, all_pairs(fingers).impostor)
         draft = draft_manifest(
@@ -72,7 +75,20 @@ def publish_small_model(root: Path, seed: int = 1) -> str:
     return Registry(root).publish(draft, files).id
 
 
-def _chosen(scores: np.ndarray, pairs: np.ndarray) -> np.ndarray:
+def _spread(encoder: Any, inputs: FloatArray) -> None:
+    """Take the mean out of the cells, which random weights make all alike."""
+    import keras
+
+    from app.networks.forward import cell_cover
+
+    last = encoder.get_layer("cells")
+    cells = keras.ops.convert_to_numpy(keras.Model(encoder.inputs, last.output)(inputs))
+    kernel, bias = last.get_weights()
+    inside = cell_cover(inputs[..., 1], cells.shape[1]) > 0
+    last.set_weights([kernel, bias - cells[inside].mean(axis=0)])
+
+
+def _chosen(scores: FloatArray, pairs: IntArray) -> FloatArray:
     return np.asarray(scores[pairs[:, 0], pairs[:, 1]], np.float32)
 
 
@@ -96,11 +112,21 @@ def shipped_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def model_home(tmp_path: Path, shipped_models: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A home folder that does not exist yet, in an environment whose release ships a small model."""
+    """A home folder that is not there yet; the environment's release ships a small model."""
     home = tmp_path / "var"
     for name, value in home_settings(home, shipped_models).items():
         monkeypatch.setenv(name, value)
     return home
+
+
+@pytest.fixture(scope="session")
+def synthetic_prints(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of synthetic prints as ``whorl synth`` writes them: 4 fingers by 3, 250 dpi."""
+    from app.cli.synth import Order, write_prints
+
+    folder = tmp_path_factory.mktemp("prints")
+    write_prints(Order(folder, fingers=4, impressions=3, seed=5, dpi=250, masters=False))
+    return folder
 
 
 def shipped_id(shipped: Path) -> str:

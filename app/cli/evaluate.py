@@ -39,7 +39,7 @@ SET_PROBLEMS = frozenset({"no_labelled_images", "too_few_samples"})
 class PrintSet:
     """A folder of labelled prints, and the resolution of those that do not say theirs."""
 
-    name: str | None
+    name: str
     folder: Path
     dpi: float | None
 
@@ -138,7 +138,9 @@ def _sets(
         for folder in folders:
             if not folder.is_dir():
                 raise InvalidInput(f"there is no folder {folder}", slug="folder_not_found")
-        return [PrintSet(name, folder, dpi) for folder in folders], []
+        named = [name] if name else _names(folders)
+        sets = [PrintSet(n, f, dpi) for n, f in zip(named, folders, strict=True)]
+        return sets, []
     root = settings.datasets
     known = [PrintSet(s.name, root / s.folder, s.dpi) for s in KNOWN_SETS]
     found = [s for s in known if s.folder.is_dir()]
@@ -147,6 +149,14 @@ def _sets(
             f"none of the public sets is under {root}; set WHORL_DATASETS", slug="sets_not_found"
         )
     return found, [s for s in known if s not in found]
+
+
+def _names(folders: Sequence[Path]) -> list[str]:
+    """Names of folders; their whole paths where the last part does not tell them apart."""
+    names = [folder.resolve().name for folder in folders]
+    if len(set(names)) == len(names):
+        return names
+    return [folder.as_posix() for folder in folders]
 
 
 def _evaluated(
@@ -161,8 +171,7 @@ def _evaluated(
 
     with progress(screen) as bars:
         for asked in sets:
-            shown = asked.name or asked.folder.name
-            task = bars.add_task(shown, total=None)
+            task = bars.add_task(asked.name, total=None)
 
             def report(done: int, of: int, task: Any = task) -> None:
                 bars.update(task, completed=done, total=of)
@@ -181,7 +190,7 @@ def _evaluated(
                 if error.slug not in SET_PROBLEMS:
                     raise
                 for line in problem_lines(error):
-                    say(screen, f"{shown}: {line}", "bold red")
+                    say(screen, f"{asked.name}: {line}", "bold red")
 
 
 def _show(screen: Console, measured: Sequence[FolderEvaluation], model_id: str) -> None:

@@ -45,7 +45,8 @@ def list_(
         (job.id, job.kind, job.state, job.attempt, day(job.created_ms), progress_words(job))
         for job in jobs
     ]
-    console().print(table(["Id", "Kind", "State", "Attempt", "Made", "Progress"], rows))
+    columns = ["Id", "Kind", "State", "Attempt", "Made", "Progress"]
+    console().print(table(columns, rows) if rows else "no jobs yet")
     if as_json:
         emit({"jobs": [_fields(job) for job in jobs]})
 

@@ -67,7 +67,8 @@ def list_(as_json: JsonOption = False) -> None:
         )
         for key in keys
     ]
-    console().print(table(["Id", "Name", "Scopes", "Made", "State"], rows))
+    columns = ["Id", "Name", "Scopes", "Made", "State"]
+    console().print(table(columns, rows) if rows else "no keys yet")
     if as_json:
         shown = ("id", "name", "scopes", "created_ms", "revoked_ms")
         emit({"keys": [{name: getattr(key, name) for name in shown} for key in keys]})

@@ -226,5 +226,5 @@ def _show(screen: Console, model: ModelInfo) -> None:
         counts = f"{m['genuine']:,} genuine, {m['impostor']:,} impostor"
         rows.append((f"EER on {name}", f"{100 * m['eer']:.2f} % ({counts})"))
     for name, file in manifest["files"].items():
-        rows.append((name, f"{file['bytes']:,} bytes, sha256 {file['sha256'][:16]}"))
+        rows.append((name, f"{file['size_bytes']:,} bytes, sha256 {file['sha256'][:16]}"))
     screen.print(facts(rows))

@@ -34,34 +34,42 @@ def serve(
     """Serve the API, with the training worker beside it; Ctrl-C ends both."""
     settings = _settings(host, port)
     set_up_logs(settings.log_level, settings.log_format)
+    stopping = threading.Event()
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        with _worker_process(stopping) if worker else contextlib.nullcontext():
+            started = _run_api(settings, stopping)
+    except KeyboardInterrupt:  # uvicorn raises the signal again once it has ended in order
+        return
+    if not started:
+        raise typer.Exit(1)
+
+
+def _run_api(settings: Settings, stopping: threading.Event) -> bool:
     import uvicorn
 
     from app.api.app import create_app
     from app.bootstrap.api import open_api
     from app.cli.server import AnnouncedServer
 
-    console, stopping = Console(stderr=True), threading.Event()
-    with (
-        _worker_process(stopping) if worker else contextlib.nullcontext(),
-        open_api(settings, stopping) as (services, admin_key),
-    ):
-        server = AnnouncedServer(
-            uvicorn.Config(
-                create_app(services),
-                host=settings.host,
-                port=settings.port,
-                log_config=None,
-                access_log=False,
-                server_header=False,
-                timeout_graceful_shutdown=10,
-            ),
-            console,
-            admin_key,
-            stopping,
+    with open_api(settings, stopping) as (services, admin_key):
+        config = uvicorn.Config(
+            create_app(services),
+            host=settings.host,
+            port=settings.port,
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=10,
         )
+        server = AnnouncedServer(config, Console(stderr=True), admin_key, stopping)
         server.run()
-    if not server.started:
-        raise typer.Exit(1)
+        return server.started
+
+
+def _interrupt(*_: object) -> None:
+    """SIGTERM ends the process as Ctrl-C does: everything that was opened is closed."""
+    raise KeyboardInterrupt
 
 
 def worker(

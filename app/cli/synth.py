@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -61,26 +61,37 @@ def synth(
     Fingers are grown at the resolution asked for: about a second each at 500 dpi, a quarter of
     that at 250. `whorl evaluate` reads the folder as it is. The prints are of nobody.
     """
-    import cv2
-
-    cv2.setNumThreads(1)  # small images: threads cost more than they give
     screen, order = console(), Order(out, fingers, impressions, seed, dpi, masters)
-    (out / "masters" if masters else out).mkdir(parents=True, exist_ok=True)
-    truth: list[dict[str, Any]] = []
-    tiles: list[list[Image]] = []
     with progress(screen) as bars:
         task = bars.add_task("drawing prints", total=order.files)
-        for facts, image in draw(order):
-            _write(out / facts["file"], image, dpi)
-            truth.append(facts)
-            _collect(tiles, facts, image)
-            bars.advance(task)
-    contact_sheet(tiles).save(out / "sheet.png")
-    made = {"seed": seed, "dpi": dpi, "images": truth}
-    (out / "truth.json").write_text(json.dumps(made, indent=1) + "\n", "utf-8")
+        truth = write_prints(order, lambda: bars.advance(task))
     say(screen, f"{len(truth)} images, sheet.png and truth.json are in {out}")
     if as_json:
         emit({"out": out, "files": [facts["file"] for facts in truth]})
+
+
+def write_prints(order: Order, wrote: Callable[[], None] = lambda: None) -> list[dict[str, Any]]:
+    """Write every image, the contact sheet and the truth, which is also returned.
+
+    Args:
+        order: what and where.
+        wrote: called after every image.
+    """
+    import cv2
+
+    cv2.setNumThreads(1)  # small images: threads cost more than they give
+    (order.out / "masters" if order.masters else order.out).mkdir(parents=True, exist_ok=True)
+    truth: list[dict[str, Any]] = []
+    tiles: list[list[Image]] = []
+    for facts, image in draw(order):
+        _write(order.out / facts["file"], image, order.dpi)
+        truth.append(facts)
+        _collect(tiles, facts, image)
+        wrote()
+    contact_sheet(tiles).save(order.out / "sheet.png")
+    made = {"seed": order.seed, "dpi": order.dpi, "images": truth}
+    (order.out / "truth.json").write_text(json.dumps(made, indent=1) + "\n", "utf-8")
+    return truth
 
 
 def draw(order: Order) -> Iterator[tuple[dict[str, Any], GrayImage]]:

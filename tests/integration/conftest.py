@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from tests.small_model import model_home, shipped_models
+from tests.small_model import model_home, shipped_models, synthetic_prints
 
-__all__ = ["model_home", "shipped_models"]
+__all__ = ["model_home", "shipped_models", "synthetic_prints"]

@@ -1,0 +1,138 @@
+"""What commands print: errors in one line, JSON that every parser reads, blocks of a file."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import typer
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from app.cli.display import plain, problem_lines, refusing
+from app.cli.evaluation_files import BEGIN, END, ReadmeBlock, interval_table
+from app.core.errors import Conflict, InvalidImage, InvalidInput, WhorlError
+from app.core.records import Scope
+from app.evaluation.report import Evaluation
+from app.settings import Settings
+from model_store import BrokenModelError
+
+
+def json_values(leaf: st.SearchStrategy[object]) -> st.SearchStrategy[object]:
+    return st.recursive(
+        leaf, lambda inner: st.lists(inner) | st.dictionaries(st.text("ab"), inner), max_leaves=8
+    )
+
+
+KNOWN = st.none() | st.booleans() | st.integers() | st.text() | st.floats(allow_nan=False)
+
+
+@given(json_values(KNOWN.filter(lambda value: value not in (float("inf"), float("-inf")))))
+def test_what_json_knows_stays_as_it_is(value: object) -> None:
+    assert json.loads(json.dumps(plain(value), allow_nan=False)) == value
+
+
+@given(json_values(st.sampled_from([float("nan"), float("inf"), float("-inf")])))
+def test_numbers_that_json_does_not_know_are_null(value: object) -> None:
+    text = json.dumps(plain(value), allow_nan=False)
+    assert text.count("null") == repr(value).count("nan") + repr(value).count("inf")
+
+
+def test_records_sets_and_errors_become_plain() -> None:
+    @dataclass(frozen=True)
+    class Record:
+        where: Path
+        scopes: frozenset[Scope]
+        problem: WhorlError
+        period_mm: float
+
+    record = Record(
+        Path("a/b"), frozenset({Scope.VERIFY, Scope.ENROLL}), InvalidImage("cut off"), float("nan")
+    )
+    assert plain(record) == {
+        "where": "a/b",
+        "scopes": ["enroll", "verify"],
+        "problem": {"slug": "broken_image", "detail": "cut off"},
+        "period_mm": None,
+    }
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (InvalidInput("finger must be 0 to 10", slug="invalid_finger"), "invalid_finger: finger"),
+        (BrokenModelError("encoder.safetensors differs"), "model_refused: encoder.safetensors"),
+        (FileNotFoundError(2, "No such file", "x.png"), "unusable_file: x.png: No such file"),
+    ],
+)
+def test_an_error_ends_a_command_with_one_line_and_code_2(
+    error: Exception, line: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(typer.Exit) as ended, refusing():
+        raise error
+    out, err = capsys.readouterr()
+    assert ended.value.exit_code == 2
+    assert out == ""
+    assert err.startswith(line)
+    assert err.count("\n") == 1
+
+
+def test_what_is_no_user_error_is_not_swallowed() -> None:
+    with pytest.raises(ZeroDivisionError), refusing():
+        raise ZeroDivisionError
+
+
+def test_a_duplicate_names_who_has_the_finger() -> None:
+    error = Conflict("enrolled", duplicates=[{"person_id": "anna", "finger": 3}])
+    assert problem_lines(error)[1].strip() == "enrolled as anna (finger 3)"
+
+
+def test_a_bad_setting_is_named_by_its_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WHORL_PORT", "many")
+    with pytest.raises(ValidationError) as found:
+        Settings()
+    assert problem_lines(found.value)[0].startswith("invalid_setting: WHORL_PORT: ")
+
+
+def test_a_block_is_replaced_and_the_rest_stays(tmp_path: Path) -> None:
+    path = tmp_path / "README.md"
+    path.write_text(f"# Head\n{BEGIN}\nold\n{END}\nfoot\n")
+    ReadmeBlock.read(path).replace("| new |")
+    assert path.read_text() == f"# Head\n{BEGIN}\n| new |\n{END}\nfoot\n"
+    ReadmeBlock.read(path).replace("again")
+    assert path.read_text().count("again") == 1
+
+
+@pytest.mark.parametrize("text", ["", BEGIN, f"{END} {BEGIN}", f"{BEGIN}{END}{BEGIN}{END}"])
+def test_a_file_without_one_block_is_refused(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "README.md"
+    path.write_text(text)
+    with pytest.raises(InvalidInput) as refused:
+        ReadmeBlock.read(path)
+    assert refused.value.slug == "no_evaluation_block"
+
+
+def test_the_table_tells_counts_rates_and_intervals() -> None:
+    found = Evaluation(
+        name="DB",
+        protocol="all_pairs",
+        images=80,
+        fingers=10,
+        genuine=280,
+        impostor=2880,
+        fte=0.025,
+        eer=0.05,
+        fnmr_at_fmr={"0.01": 0.11, "0.001": None},
+        zero_fmr=0.4,
+        eer_interval=(0.03, 0.08),
+        fnmr_intervals={"0.01": (0.05, 0.2), "0.001": None},
+    )
+    columns = interval_table([found], "m1").columns
+    cells = [str(next(iter(column.cells))) for column in columns]
+    assert cells[1:3] == ["10 fingers\n80 images", "280 genuine\n2,880 impostor"]
+    # Clopper and Pearson's interval of 2 of 80
+    assert cells[3] == "2.50 %\n0.30-8.74\n2 of 80"
+    assert cells[4:] == ["5.00 %\n3.00-8.00", "11.00 %\n5.00-20.00", "too few\npairs"]

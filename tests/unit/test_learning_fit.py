@@ -1,0 +1,243 @@
+from __future__ import annotations
+
+import gc
+import threading
+import weakref
+from collections.abc import Callable
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from scipy.ndimage import gaussian_filter
+
+from app.core.errors import Cancelled
+from app.core.params import MatchingParams, PreparationParams
+from app.core.types import FloatArray
+from app.learning.batches import PairBatches
+from app.learning.fit import FitProgress, fit, new_encoder
+from app.learning.losses import GridContrast
+from app.learning.pairs import View
+from app.learning.recipes import PoseNoise, Recipe, Schedule
+from app.networks.forward import cell_cover, inference_function
+
+EPOCHS, PER_EPOCH, FINGERS = 3, 4, 6
+
+
+def recipe(seed: int = 1, steps: int = EPOCHS * PER_EPOCH) -> Recipe:
+    return Recipe(
+        "tiny",
+        "",
+        architecture_params={"widths": (4, 8, 8), "blocks": (1, 1), "channels": 8},
+        preparation=PreparationParams(size_px=64),
+        matching=MatchingParams((0.0,), 1, 8.0),
+        schedule=Schedule(steps, min(PER_EPOCH, steps), 4, 5e-3, min(2, steps // 4), 1e-3, seed),
+        noise=PoseNoise(2.0, 2.0, 5.0),
+    )
+
+
+class Textures:
+    """Fingers that are clouds; two impressions differ by the sensor's noise."""
+
+    def __init__(self) -> None:
+        rng = np.random.default_rng(9)
+        clouds = [gaussian_filter(rng.standard_normal((72, 72)), 3) for _ in range(FINGERS)]
+        self._fingers = [np.asarray(c / np.abs(c).max(), np.float32) for c in clouds]
+
+    def __len__(self) -> int:
+        return len(self._fingers)
+
+    def views(self, finger: int, rng: np.random.Generator) -> tuple[View, View]:
+        first, second = (
+            View(
+                self._fingers[finger] + rng.normal(0, 0.1, (72, 72)).astype(np.float32),
+                np.ones((72, 72), np.float32),
+                np.eye(2, 3, dtype=np.float32),
+            )
+            for _ in range(2)
+        )
+        return first, second
+
+
+def batches(seed: int = 1, steps: int = PER_EPOCH) -> PairBatches:
+    r = recipe(seed)
+    return PairBatches(Textures(), r.preparation, r.noise, batch_fingers=4, steps=steps, seed=seed)
+
+
+def trained(
+    backup: Path | None = None,
+    watch: Callable[[FitProgress], None] = lambda at: None,
+    seed: int = 1,
+) -> tuple[keras.Model, list[float]]:
+    encoder = new_encoder(recipe(seed))
+    return encoder, fit(recipe(seed), encoder, Textures(), watch, backup)
+
+
+@pytest.fixture(scope="module")
+def undisturbed() -> tuple[keras.Model, list[float]]:
+    return trained()
+
+
+def weights(encoder: keras.Model) -> list[FloatArray]:
+    return [np.asarray(w, np.float32) for w in encoder.get_weights()]
+
+
+def assert_same(one: keras.Model, other: keras.Model) -> None:
+    for a, b in zip(weights(one), weights(other), strict=True):
+        np.testing.assert_allclose(a, b, atol=2e-4)
+
+
+def threads() -> set[threading.Thread]:
+    """Those of Python; a thread of TensorFlow that ran Python once shows as a dummy."""
+    return {t for t in threading.enumerate() if not t.name.startswith("Dummy")}
+
+
+# --- batches -------------------------------------------------------------------------------------
+
+
+def test_a_batch_holds_two_impressions_of_each_of_its_fingers() -> None:
+    with batches() as made:
+        samples, fingers = made[0]
+    assert samples.shape == (8, 64, 64, 2)
+    assert fingers[0::2].tolist() == fingers[1::2].tolist()
+    assert len(set(fingers[0::2].tolist())) == 4
+    flat = samples[..., 0].reshape(8, -1)
+    alike = np.corrcoef(flat)
+    assert min(alike[k, k + 1] for k in range(0, 8, 2)) > 0.5
+
+
+def test_a_batch_depends_on_seed_epoch_and_number_only() -> None:
+    def all_of(seed: int, order: list[tuple[int, int]]) -> dict[tuple[int, int], FloatArray]:
+        found = {}
+        with batches(seed) as made:
+            for epoch, index in order:
+                made.begin_epoch(epoch)
+                found[epoch, index] = made[index][0]
+        return found
+
+    forth = [(epoch, index) for epoch in range(2) for index in range(PER_EPOCH)]
+    one, other = all_of(1, forth), all_of(1, forth[::-1])
+    for key, batch in one.items():
+        np.testing.assert_array_equal(batch, other[key])
+    keys = {batch.tobytes() for batch in one.values()}
+    assert len(keys) == len(forth)
+    assert not keys & {batch.tobytes() for batch in all_of(2, forth).values()}
+
+
+def test_threads_end_with_the_batches() -> None:
+    before = threads()
+    with batches() as made:
+        assert made[0][0].shape[0] == 8
+        assert threads() - before
+    assert threads() == before
+
+
+# --- the fit -------------------------------------------------------------------------------------
+
+
+def test_learning_tells_fixed_fingers_apart(undisturbed: tuple[keras.Model, list[float]]) -> None:
+    with batches(seed=77, steps=1) as made:
+        samples, fingers = made[0]
+
+    def loss(encoder: keras.Model) -> float:
+        cells = inference_function(encoder)(samples)
+        cover = cell_cover(samples[..., 1], cells.shape[1])
+        seen = np.concatenate([cells, cover[..., None]], -1)
+        return float(GridContrast(20.0, 0.1, 8.0)(fingers, seen))
+
+    assert loss(undisturbed[0]) < 0.8 * loss(new_encoder(recipe()))
+    assert len(undisturbed[1]) == EPOCHS
+    assert undisturbed[1][-1] < undisturbed[1][0]
+
+
+def test_the_same_seed_gives_the_same_model(undisturbed: tuple[keras.Model, list[float]]) -> None:
+    again, losses = trained()
+    assert_same(again, undisturbed[0])
+    np.testing.assert_allclose(losses, undisturbed[1], rtol=1e-3)
+    assert trained(seed=2)[1] != pytest.approx(losses, rel=1e-3)
+
+
+def test_every_batch_is_reported() -> None:
+    seen: list[FitProgress] = []
+    _, losses = trained(watch=seen.append)
+    assert [at.step for at in seen] == list(range(1, EPOCHS * PER_EPOCH + 1))
+    assert {at.steps for at in seen} == {EPOCHS * PER_EPOCH}
+    assert [at.epoch for at in seen] == [e for e in range(1, EPOCHS + 1) for _ in range(PER_EPOCH)]
+    assert seen[-1].loss == pytest.approx(losses[-1], rel=1e-5)
+    assert seen[0].eta_s == float("inf")
+    assert seen[-1].eta_s == 0.0
+    assert seen[-1].images_per_s > 0
+
+
+def test_one_step_is_a_fit() -> None:
+    encoder = new_encoder(recipe(steps=1))
+    losses = fit(recipe(steps=1), encoder, Textures(), lambda at: None)
+    assert len(losses) == 1
+    assert all(np.isfinite(w).all() for w in weights(encoder))
+
+
+def test_whoever_cancels_is_heard_and_nothing_stays_behind() -> None:
+    source = Textures()
+    watched = weakref.ref(source)
+    before = threads()
+
+    def cancel(at: FitProgress) -> None:
+        if at.step == PER_EPOCH + 2:
+            raise Cancelled("enough")
+
+    with pytest.raises(Cancelled, match="enough"):
+        fit(recipe(), new_encoder(recipe()), source, cancel)
+    assert threads() == before
+    del source
+    gc.collect()
+    assert watched() is None, "the fingers are still in memory"
+
+
+class KilledError(Exception):
+    pass
+
+
+def killed_at(step: int) -> Callable[[FitProgress], None]:
+    def watch(at: FitProgress) -> None:
+        if at.step == step:
+            raise KilledError
+
+    return watch
+
+
+def test_a_killed_fit_goes_on_with_the_next_epoch(
+    tmp_path: Path, undisturbed: tuple[keras.Model, list[float]]
+) -> None:
+    with pytest.raises(KilledError):
+        trained(tmp_path / "fit", killed_at(2 * PER_EPOCH + 1))
+    seen: list[FitProgress] = []
+    resumed, losses = trained(tmp_path / "fit", seen.append)
+    assert [at.step for at in seen] == list(range(2 * PER_EPOCH + 1, EPOCHS * PER_EPOCH + 1))
+    assert_same(resumed, undisturbed[0])
+    assert losses == pytest.approx(undisturbed[1][2:], rel=1e-3)
+    # Evaluation or calibration may be killed as well: the finished fit is not done again.
+    seen.clear()
+    finished, losses = trained(tmp_path / "fit", seen.append)
+    assert (seen, losses) == ([], [])
+    assert_same(finished, undisturbed[0])
+
+
+def test_a_state_torn_by_a_kill_costs_one_epoch(
+    tmp_path: Path, undisturbed: tuple[keras.Model, list[float]]
+) -> None:
+    with pytest.raises(KilledError):
+        trained(tmp_path / "fit", killed_at(2 * PER_EPOCH + 1))
+    state = tmp_path / "fit" / "latest.weights.h5"
+    state.write_bytes(state.read_bytes()[:5000])
+    seen: list[FitProgress] = []
+    resumed, _ = trained(tmp_path / "fit", seen.append)
+    assert seen[0].epoch == 2
+    assert_same(resumed, undisturbed[0])
+
+
+def test_the_policy_of_the_products_does_not_outlive_the_encoder() -> None:
+    encoder = new_encoder(recipe(), "mixed_bfloat16")
+    assert encoder.get_layer("stem_conv").compute_dtype == "bfloat16"
+    assert {w.dtype for w in encoder.weights} == {"float32"}
+    assert keras.config.dtype_policy().name == "float32"
+    assert encoder(np.zeros((1, 64, 64, 2), np.float32)).dtype == "float32"
