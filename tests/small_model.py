@@ -6,19 +6,16 @@ with it; only its error rates are bad.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import cv2
-import numpy as np
 import pytest
 
 from app.core.params import MatchingParams
 from app.core.types import FloatArray, PreparedSample
-from app.evaluation.protocol import IntArray
-from model_store import Registry
+from model_store import ManifestDraft, Registry
 
 FINGERS, IMPRESSIONS = 12, 3
 POPULATION_SEED = 77
@@ -40,9 +37,16 @@ def _samples() -> tuple[list[str], list[PreparedSample]]:
 
 def publish_small_model(root: Path, seed: int = 1) -> str:
     """Publish the model of this seed into a registry folder; its id."""
+    draft, files = _small_model(seed)
+    return Registry(root).publish(draft, files).id
+
+
+@cache
+def _small_model(seed: int) -> tuple[ManifestDraft, dict[str, bytes]]:
     import keras
 
     from app.evaluation.protocol import all_pairs
+    from app.evaluation.rates import pair_scores
     from app.evaluation.report import evaluate_scores
     from app.learning.export import draft_manifest, model_files
     from app.learning.fit import new_encoder
@@ -63,7 +67,7 @@ def publish_small_model(root: Path, seed: int = 1) -> str:
         fingers, samples = _samples()
         _spread(encoder, stack_samples(samples))
         scores = embed_gallery(inference_function(encoder), samples, MATCHING).scores(MATCHING)
-        impostor = _chosen(scores, all_pairs(fingers).impostor)
+        impostor = pair_scores(scores, all_pairs(fingers)).impostor
         draft = draft_manifest(
             recipe,
             calibrate(impostor, impostor.size, FINGERS),
@@ -71,8 +75,7 @@ def publish_small_model(root: Path, seed: int = 1) -> str:
             {"data": {"kind": "none"}},
             None,
         )
-        files = model_files(encoder, samples[:2])
-    return Registry(root).publish(draft, files).id
+        return draft, model_files(encoder, samples[:2])
 
 
 def _spread(encoder: Any, inputs: FloatArray) -> None:
@@ -82,14 +85,10 @@ def _spread(encoder: Any, inputs: FloatArray) -> None:
     from app.networks.forward import cell_cover
 
     last = encoder.get_layer("cells")
-    cells = keras.ops.convert_to_numpy(keras.Model(encoder.inputs, last.output)(inputs))
+    cells = keras.ops.convert_to_numpy(keras.Model(encoder.inputs[0], last.output)(inputs))
     kernel, bias = last.get_weights()
     inside = cell_cover(inputs[..., 1], cells.shape[1]) > 0
     last.set_weights([kernel, bias - cells[inside].mean(axis=0)])
-
-
-def _chosen(scores: FloatArray, pairs: IntArray) -> FloatArray:
-    return np.asarray(scores[pairs[:, 0], pairs[:, 1]], np.float32)
 
 
 def home_settings(home: Path, shipped: Path) -> dict[str, str]:
@@ -131,5 +130,4 @@ def synthetic_prints(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def shipped_id(shipped: Path) -> str:
     """The id of the one shipped model."""
-    ids: Sequence[str] = Registry(shipped).ids()
-    return ids[0]
+    return Registry(shipped).ids()[0]

@@ -23,10 +23,14 @@ class Wired:
     device: Device
 
 
-def wire_recognition(settings: Settings, home: Home) -> Wired:
-    """Put the rooms together; no model is loaded yet."""
+def wire_recognition(settings: Settings, home: Home, *, warm: bool = True) -> Wired:
+    """Put the rooms together; no model is loaded yet.
+
+    Args:
+        warm: whether models are warmed when they are loaded; not worth it for a single request.
+    """
     device = find_device(settings.device)
-    loader = Loader(home.registry, device, settings.queue_limit)
+    loader = Loader(home.registry, device, settings.queue_limit, warm)
     shelf = LoadedModels(loader.load)
     return Wired(
         Recognition(

@@ -44,7 +44,7 @@ def check_packages() -> Iterator[Finding]:
         yield warning("packages", "Whorl is not installed", "run make serve, or pip install -e .")
         return
     needed = [r for r in wanted if r.marker is None or r.marker.evaluate({"extra": ""})]
-    faults = [fault for requirement in needed if (fault := _fault(requirement))]
+    faults = [fault for requirement in needed if (fault := package_fault(requirement))]
     for fault in faults:
         yield problem("packages", fault, "run make serve again, it installs the pinned versions")
     if not faults:
@@ -52,7 +52,8 @@ def check_packages() -> Iterator[Finding]:
         yield ok("packages", f"{len(needed)} required packages are there: {shown}")
 
 
-def _fault(requirement: Requirement) -> str | None:
+def package_fault(requirement: Requirement) -> str | None:
+    """What is wrong with a required package, or None."""
     try:
         found = version(requirement.name)
     except PackageNotFoundError:

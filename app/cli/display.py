@@ -67,7 +67,8 @@ def problem_lines(
     if isinstance(error, BrokenModelError):
         return [f"model_refused: {error}"]
     if isinstance(error, OSError):
-        return [f"unusable_file: {error.filename or ''}: {error.strerror or error}"]
+        slug = "system_error" if error.filename is None else f"unusable_file: {error.filename}"
+        return [f"{slug}: {error.strerror or error}"]
     others = [f"{d['person_id']} (finger {d['finger']})" for d in _duplicates(error)]
     return [f"{error.slug}: {error.detail}", *(f"  enrolled as {who}" for who in others)]
 

@@ -50,7 +50,7 @@ def open_recognition(
     from app.services.serve_models import Serving, start_serving
 
     try:
-        wired = wire_recognition(settings, home)
+        wired = wire_recognition(settings, home, warm=False)
     except RuntimeError as error:
         raise WhorlError(str(error), slug="no_device") from error
     try:

@@ -27,11 +27,17 @@ GOLDEN_TOLERANCE = 0.02
 
 @dataclass(frozen=True, slots=True)
 class Loader:
-    """Loads models of a registry onto a device."""
+    """Loads models of a registry onto a device.
+
+    Attributes:
+        max_waiting: orders that may wait for a model; more are refused.
+        warm: whether every batch size is compiled at once, or each when it is first needed.
+    """
 
     registry: Registry
     device: Device
     max_waiting: int = 64
+    warm: bool = True
 
     def load(self, model_id: str) -> LoadedModel:
         """Verify, build, check the golden vectors, warm.
@@ -47,7 +53,8 @@ class Loader:
             run = inference_function(restore_encoder(self.registry, manifest))
             embedder = CompiledEmbedder(run, preparation.size_px)
             check_golden(embedder, (self.registry.folder(model_id) / GOLDEN).read_bytes())
-            embedder.warm()
+            if self.warm:
+                embedder.warm()
         logger.info("model %s loaded on %s", model_id, self.device.id)
         return LoadedModel(
             model_id,

@@ -51,8 +51,8 @@ class SyntheticPairs:
 class PairBatches(keras.utils.PyDataset):  # type: ignore[misc]
     """``batch_fingers`` different fingers a batch, two impressions each, deterministic by seed.
 
-    A context that makes batches ahead of their use. Keras' own threads are not used: they stay,
-    and hold the fingers in memory, when a fit is stopped in the middle of an epoch.
+    A context that makes batches ahead of their use. Keras' own threads are not used: they would
+    stay when a fit is stopped in the middle of an epoch.
     """
 
     def __init__(
@@ -83,6 +83,8 @@ class PairBatches(keras.utils.PyDataset):  # type: ignore[misc]
         trace: TracebackType | None,
     ) -> None:
         self._pool.shutdown(cancel_futures=True)
+        self._ahead.clear()
+        del self._source  # TensorFlow never forgets a data set, and fingers take much memory
 
     def __len__(self) -> int:
         return self._steps

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.core.params import MatchingParams, Params, PreparationParams
-from app.learning.recipes import ContrastParams, PoseNoise, Population, Schedule
+from app.learning.recipes import ContrastParams, Population, PoseNoise, Schedule
 
 ALL: list[type[Any]] = [
     PreparationParams, MatchingParams, Schedule, ContrastParams, PoseNoise, Population,

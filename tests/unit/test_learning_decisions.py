@@ -1,0 +1,274 @@
+"""What surrounds the fit: recipes, progress, labelled folders, the gate."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from app.core.errors import Cancelled, InvalidInput
+from app.core.params import MatchingParams, PreparationParams
+from app.core.types import Descriptor, PreparedSample
+from app.evaluation.report import Evaluation
+from app.learning.fit import FitProgress
+from app.learning.folders import LabelledSamples, read_folder, split_subjects
+from app.learning.gate import decide
+from app.learning.judge import embed_gallery, judge_samples
+from app.learning.prints import grow_fingers, impression_rng
+from app.learning.progress import Phases
+from app.learning.recipes import RECIPES, find_recipe
+from app.learning.train import _same_weights
+from app.matching.score import compare
+from app.networks.encoder import build_encoder
+from app.networks.forward import inference_function
+from app.services.train_model import recipe_of
+from app.services.training_spec import TrainingSpec
+from tests.fakes.prints import blank_png, print_png
+
+# --- the gate ------------------------------------------------------------------------------------
+
+
+def measured(name: str, eer: float, miss: float | None) -> Evaluation:
+    return Evaluation(name, "all", 8, 4, 10, 100, 0.0, eer, {"0.01": miss, "0.001": None}, 1.0)
+
+
+def verdict(
+    new: dict[str, tuple[float, float | None]],
+    old: dict[str, tuple[float, float | None]],
+    target: str,
+) -> tuple[bool, tuple[str, ...]]:
+    challenger = {name: measured(name, *rates) for name, rates in new.items()}
+    champion = {name: measured(name, *rates) for name, rates in old.items()}
+    decision = decide(challenger, champion, target)
+    return decision.better, decision.reasons
+
+
+def test_a_model_with_fewer_errors_is_better() -> None:
+    better, reasons = verdict({"synthetic": (0.1, 0.3)}, {"synthetic": (0.2, 0.3)}, "synthetic")
+    assert better
+    assert reasons == ("synthetic: EER 0.2000 -> 0.1000, FNMR at FMR 1 % 0.3000 -> 0.3000",)
+
+
+def test_more_misses_where_it_decides_are_worse_whatever_the_eer() -> None:
+    better, reasons = verdict({"synthetic": (0.1, 0.4)}, {"synthetic": (0.2, 0.3)}, "synthetic")
+    assert not better
+    assert reasons[0].endswith("(worse)")
+
+
+def test_no_gain_is_not_better() -> None:
+    for eer in (0.2, 0.25):
+        better, reasons = verdict({"synthetic": (eer, 0.3)}, {"synthetic": (0.2, 0.3)}, "synthetic")
+        assert not better
+        assert reasons[0].endswith("(no gain)")
+
+
+def test_a_site_must_gain_and_the_rest_must_not_lose() -> None:
+    old: dict[str, tuple[float, float | None]] = {"synthetic": (0.1, 0.2), "site": (0.3, 0.5)}
+    assert verdict({"synthetic": (0.12, 0.2), "site": (0.2, 0.5)}, old, "site")[0]
+    assert not verdict({"synthetic": (0.1, 0.21), "site": (0.2, 0.4)}, old, "site")[0]
+    assert not verdict({"synthetic": (0.05, 0.1), "site": (0.3, 0.5)}, old, "site")[0]
+
+
+def test_counts_that_say_nothing_forbid_nothing() -> None:
+    better, reasons = verdict({"site": (0.1, None)}, {"site": (0.2, 0.1)}, "site")
+    assert better
+    assert "0.1000 -> unknown" in reasons[0]
+
+
+# --- recipes and orders --------------------------------------------------------------------------
+
+
+def test_recipes_have_names_and_their_populations_keep_apart() -> None:
+    assert [RECIPES[name].name for name in RECIPES] == list(RECIPES)
+    for recipe in RECIPES.values():
+        assert recipe.summary
+        assert 0.0 in recipe.matching.rotations_deg
+        assert recipe.encoder_params()["size_px"] == recipe.preparation.size_px
+    with pytest.raises(InvalidInput) as caught:
+        find_recipe("best")
+    assert caught.value.slug == "unknown_recipe"
+    assert "quick" in caught.value.detail
+
+
+def test_an_order_changes_what_it_names() -> None:
+    plain = recipe_of(TrainingSpec(recipe="quick"))
+    assert plain == RECIPES["quick"]
+    found = recipe_of(TrainingSpec(recipe="quick", fingers=9, steps=3, batch_fingers=5, seed=4))
+    assert (found.population.training, found.schedule.steps) == (9, 3)
+    assert (found.schedule.steps_per_epoch, found.schedule.warmup_steps) == (3, 0)
+    assert (found.schedule.batch_fingers, found.schedule.seed) == (5, 4)
+    other = recipe_of(TrainingSpec(recipe="quick", seed=5))
+    # Training, held-out and calibration fingers grow from neighbouring seeds.
+    seeds = {r.population.seed + k for r in (plain, found, other) for k in range(3)}
+    assert len(seeds) == 9
+
+
+# --- progress ------------------------------------------------------------------------------------
+
+
+def test_phases_tell_how_long_it_takes() -> None:
+    said: list[dict[str, Any]] = []
+    now = [100.0]
+    phases = Phases(said.append, lambda: now[0])
+    report = phases.begin("growing")
+    report(0, 4)
+    now[0] += 3.0
+    report(1, 4)
+    phases.fitting(FitProgress(1, 2, 3, 8, 0.123456, 55.55, float("inf")))
+    assert said == [
+        {"phase": "growing"},
+        {"phase": "growing", "done": 0, "of": 4, "eta_s": None},
+        {"phase": "growing", "done": 1, "of": 4, "eta_s": 9.0},
+        {
+            "phase": "training", "done": 3, "of": 8, "eta_s": None, "epoch": 1, "epochs": 2,
+            "loss": 0.12346, "images_per_s": 55.5,
+        },
+    ]  # fmt: skip
+
+
+# --- labelled folders ----------------------------------------------------------------------------
+
+
+def labelled(rows: list[tuple[str, str]]) -> LabelledSamples:
+    nothing = PreparedSample(np.zeros((2, 2), np.float32), np.zeros((2, 2), np.float32))
+    return LabelledSamples(
+        (nothing,) * len(rows),
+        tuple(finger for _, finger in rows),
+        tuple(subject for subject, _ in rows),
+        {},
+    )
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 9), st.integers(0, 2)), min_size=8, max_size=60),
+    st.floats(0, 1),
+    st.integers(0, 99),
+)
+def test_a_split_leaves_pairs_on_both_sides_and_parts_nobody(
+    drawn: list[tuple[int, int]], share: float, seed: int
+) -> None:
+    read = labelled([(f"s{s}", f"s{s}_{f}") for s, f in drawn])
+    twice = {f for f in read.fingers if read.fingers.count(f) > 1}
+    assume(len(twice) >= 4)  # read_folder makes sure of it
+    learned, held_out = split_subjects(read, share, seed)
+    for side in (learned, held_out):
+        pairs = {f for f in side.fingers if side.fingers.count(f) > 1}
+        assert len(pairs) >= 2
+    assert sorted(learned.fingers + held_out.fingers) == sorted(read.fingers)
+    assert not set(learned.fingers) & set(held_out.fingers)
+    if len({f.split("_")[0] for f in twice}) >= 4:
+        assert not set(learned.subjects) & set(held_out.subjects)
+
+
+def test_a_split_follows_its_seed_and_share() -> None:
+    read = labelled([(f"s{k}", f"s{k}") for k in range(20) for _ in range(2)])
+    learned, held_out = split_subjects(read, 0.7, 1)
+    assert (len(set(learned.subjects)), len(set(held_out.subjects))) == (14, 6)
+    assert split_subjects(read, 0.7, 1)[0].subjects == learned.subjects
+    assert split_subjects(read, 0.7, 2)[0].subjects != learned.subjects
+
+
+def write_prints(folder: Path, fingers: int, impressions: int = 2) -> None:
+    for finger in range(fingers):
+        for impression in range(impressions):
+            path = folder / f"{finger + 1}_{impression + 1}.png"
+            path.write_bytes(print_png(finger, impression, None))
+
+
+def test_a_folder_is_read_with_what_it_cannot_use_named(tmp_path: Path) -> None:
+    write_prints(tmp_path, 4)
+    (tmp_path / "5_1.png").write_bytes(b"no image")
+    (tmp_path / "notes.txt").write_text("not an image")
+    seen: list[tuple[int, int]] = []
+    read = read_folder(
+        tmp_path, PreparationParams(), None, 500.0, lambda done, of: seen.append((done, of))
+    )
+    assert sorted(set(read.fingers)) == ["1", "2", "3", "4"]
+    assert len(read.samples) == 8
+    assert set(read.skipped) == {"5_1.png", "notes.txt"}
+    assert seen[-1] == (9, 9)
+    assert read.samples[0].image.shape == (192, 192)
+
+
+def test_too_few_fingers_are_refused(tmp_path: Path) -> None:
+    write_prints(tmp_path, 3)
+    (tmp_path / "9_1.png").write_bytes(blank_png())
+    with pytest.raises(InvalidInput) as caught:
+        read_folder(tmp_path, PreparationParams(), None, 500.0)
+    assert caught.value.slug == "too_few_fingers"
+    assert "3 fingers" in caught.value.detail
+    with pytest.raises(InvalidInput) as caught:  # no file says its resolution
+        read_folder(tmp_path, PreparationParams(), None, None)
+    assert len(caught.value.context["skipped"]) == 6
+
+
+# --- judging -------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def encoder() -> keras.Model:
+    keras.utils.set_random_seed(1)
+    return build_encoder(
+        "grid_encoder", {"size_px": 32, "widths": (4, 4, 4), "blocks": (1, 1), "channels": 4}
+    )
+
+
+def noise_samples(count: int) -> list[PreparedSample]:
+    rng = np.random.default_rng(5)
+    full = np.ones((32, 32), np.float32)
+    return [
+        PreparedSample(rng.uniform(-1, 1, (32, 32)).astype(np.float32), full) for _ in range(count)
+    ]
+
+
+def test_a_gallery_scores_as_the_service_does(encoder: keras.Model) -> None:
+    params = MatchingParams((-10.0, 0.0, 10.0), 1, 4.0)
+    samples, done = noise_samples(5), list[int]()
+    gallery = embed_gallery(inference_function(encoder), samples, params, done.append)
+    assert done == [1, 2, 3, 4, 5]
+    scores = gallery.scores(params)
+    for row in range(5):
+        for col in range(row, 5):
+            upright = embed_gallery(inference_function(encoder), [samples[col]], params)
+            wanted = compare(
+                gallery.probes[row], Descriptor(upright.cells[0], upright.mask[0]), params
+            )
+            assert scores[row, col] == pytest.approx(wanted, abs=2e-3)
+    np.testing.assert_allclose(np.diag(scores), 1.0, atol=2e-3)
+
+
+def test_samples_that_are_the_same_make_no_errors(encoder: keras.Model) -> None:
+    samples = [sample for sample in noise_samples(4) for _ in range(2)]
+    fingers = [str(k) for k in range(4) for _ in range(2)]
+    found = judge_samples(encoder, "site", samples, fingers, MatchingParams((0.0,), 0, 4.0))
+    assert (found.name, found.genuine, found.impostor, found.eer) == ("site", 4, 24, 0.0)
+
+
+def test_models_of_another_shape_are_told_apart(encoder: keras.Model) -> None:
+    other = {"size_px": 32, "widths": (4, 4, 8), "blocks": (1, 1), "channels": 4}
+    assert _same_weights(encoder, keras.models.clone_model(encoder))
+    assert not _same_weights(encoder, build_encoder("grid_encoder", other))
+
+
+def test_whoever_stops_the_growing_is_heard() -> None:
+    def stop(done: int, of: int) -> None:
+        raise Cancelled("enough")
+
+    with pytest.raises(Cancelled):
+        grow_fingers(3, 2, 125, stop)
+
+
+def test_impressions_are_the_same_in_every_run() -> None:
+    draws = {
+        float(impression_rng(seed, finger, impression).random())
+        for seed in (1, 2)
+        for finger in (0, 1)
+        for impression in (0, 1)
+    }
+    assert len(draws) == 8
+    assert float(impression_rng(2, 1, 1).random()) in draws
