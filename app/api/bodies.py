@@ -214,6 +214,9 @@ class TrainBody(Body):
     fingers: int | None = Field(None, ge=2, le=1_000_000, description="Synthetic fingers.")
     steps: int | None = Field(None, ge=1, le=10_000_000, description="Batches.")
     batch_fingers: int | None = Field(None, ge=2, le=4096, description="Fingers in a batch.")
+    calibration_fingers: int | None = Field(
+        None, ge=40, le=20_000, description="Generated fingers for the table score -> FMR."
+    )
     seed: int | None = Field(None, ge=0, le=2**32 - 1)
     base: Base = "champion"
     promote: Promote = "manual"

@@ -8,7 +8,7 @@ from fastapi import Path, Query
 
 GALLERY = r"^[a-z0-9][a-z0-9_-]{0,62}$"
 PERSON = r"^[A-Za-z0-9][A-Za-z0-9._@:-]{0,127}$"
-TEMPLATE = r"^[A-Za-z0-9_-]{1,64}$"
+TEMPLATE = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$"
 MODEL = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$"
 HEX = r"^[0-9a-f]{1,64}$"
 PLAIN_TEXT = r"^[^\x00-\x1f\x7f]+$"

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import math
 import platform
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -13,26 +15,26 @@ from app.api.state import ApiLimits, ApiServices, Check, Readiness, VersionFacts
 from app.bootstrap.home import Home, RegistryCatalogue, open_home, training_folders
 from app.bootstrap.recognition import Wired, image_limits, wire_recognition
 from app.core.errors import WhorlError
-from app.services.keys import ensure_admin_key
-from app.services.serve_models import Serving, follow_aliases, release_unused, start_serving
+from app.services.serve_models import (
+    Serving,
+    catch_up,
+    follow_aliases,
+    release_unused,
+    start_serving,
+)
 from app.settings import Settings
 
 log = logging.getLogger(__name__)
 
 FOLLOW_S = 1.0
+SETTLE_S = 60.0
+"""By then requests that began before a promotion have ended."""
 
 
 @contextmanager
-def open_api(
-    settings: Settings, stopping: threading.Event
-) -> Iterator[tuple[ApiServices, str | None]]:
-    """Open everything the API needs, the champion loaded and warmed.
-
-    Yields:
-        The services, and the admin key if this is the very first start.
-    """
+def open_api(settings: Settings, stopping: threading.Event) -> Iterator[ApiServices]:
+    """Open everything the API needs, the champion loaded and warmed."""
     with open_home(settings) as home:
-        admin_key = ensure_admin_key(home.store)
         wired = wire_recognition(settings, home)
         serving = Serving(home.store, wired.shelf, image_limits(settings), stopping.is_set)
         try:
@@ -45,7 +47,7 @@ def open_api(
         )
         follower.start()
         try:
-            yield _services(settings, home, wired, stopping), admin_key
+            yield _services(settings, home, wired, stopping)
         finally:
             stopping.set()
             follower.join()
@@ -53,10 +55,15 @@ def open_api(
 
 
 def _follow(serving: Serving, stopping: threading.Event) -> None:
+    settled_s = time.monotonic()  # the process before this one may have left something
     while not stopping.wait(FOLLOW_S):
         try:
             if follow_aliases(serving):
                 release_unused(serving)
+                settled_s = time.monotonic() + SETTLE_S
+            elif time.monotonic() >= settled_s:
+                settled_s = math.inf
+                catch_up(serving)
         except WhorlError as error:
             log.error("the models in memory stay as they are: %s", error.detail)
         except Exception:  # a failed look must not end the following

@@ -211,7 +211,16 @@ def _figures(
     measured: Sequence[FolderEvaluation], model_id: str, *, single: bool
 ) -> dict[str, Any]:
     """The machine-readable form: of one set plainly, of several under ``sets``."""
-    sets = [found.evaluation.to_dict() | {"model_id": model_id} for found in measured]
+    sets = [
+        found.evaluation.to_dict()
+        | {
+            "model_id": model_id,
+            "at_policy": {
+                f"{met.asked_fmr:g}": {"fmr": met.fmr, "fnmr": met.fnmr} for met in found.policies
+            },
+        }
+        for found in measured
+    ]
     return sets[0] if single else {"sets": sets}
 
 

@@ -61,8 +61,23 @@ def readme_table(measured: Sequence[FolderEvaluation], model_id: str, command: s
     rows = markdown_table([found.evaluation for found in measured])
     return (
         f"{rows}\nMeasured by `{command}` with Whorl {__version__} and model `{model_id}`: all "
-        "pairs of each set; in brackets 95 % intervals of a bootstrap over fingers."
+        "pairs of each set; in brackets 95 % intervals of a bootstrap over fingers.\n\n"
+        "What the thresholds that the model's calibration gives for an FMR really do on these "
+        "sets, as false match / false non-match rate:\n\n" + policy_table(measured)
     )
+
+
+def policy_table(measured: Sequence[FolderEvaluation]) -> str:
+    """Markdown: a set a row, a column for each FMR that may be asked for."""
+    asked = sorted({met.asked_fmr for found in measured for met in found.policies}, reverse=True)
+    lines = [
+        "| " + " | ".join(["Set", *(f"asked FMR {100 * fmr:g} %" for fmr in asked)]) + " |",
+        "| --- |" + " ---: |" * len(asked),
+    ]
+    for found in measured:
+        met = [f"{100 * m.fmr:.3g} % / {100 * m.fnmr:.3g} %" for m in found.policies]
+        lines.append("| " + " | ".join([found.evaluation.name, *met]) + " |")
+    return "\n".join(lines)
 
 
 def interval_table(evaluations: Sequence[Evaluation], model_id: str) -> Table:
@@ -118,6 +133,9 @@ def _report(measured: Sequence[FolderEvaluation], model_id: str, histograms: Seq
         markdown_table(evaluations),
         "## FVC protocol\n\nImpostor comparisons are those of the fingers' first samples.\n",
         markdown_table(fvc),
+        "## At the model's own thresholds\n\nFalse match / false non-match rate at the threshold "
+        "of the model's calibration.\n",
+        policy_table(measured) + "\n",
         "## Failures to enrol\n",
         *_failures(measured),
         "## Plots\n",

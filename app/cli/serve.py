@@ -51,8 +51,10 @@ def _run_api(settings: Settings, stopping: threading.Event) -> bool:
     from app.api.app import create_app
     from app.bootstrap.api import open_api
     from app.cli.server import AnnouncedServer
+    from app.services.keys import ensure_admin_key
 
-    with open_api(settings, stopping) as (services, admin_key):
+    with open_api(settings, stopping) as services:
+        store = services.recognition.store
         config = uvicorn.Config(
             create_app(services),
             host=settings.host,
@@ -62,7 +64,9 @@ def _run_api(settings: Settings, stopping: threading.Event) -> bool:
             server_header=False,
             timeout_graceful_shutdown=10,
         )
-        server = AnnouncedServer(config, Console(stderr=True), admin_key, stopping)
+        server = AnnouncedServer(
+            config, Console(stderr=True), lambda: ensure_admin_key(store), stopping
+        )
         server.run()
         return server.started
 

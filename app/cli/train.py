@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -19,10 +19,18 @@ from rich.progress import (
     TimeElapsedColumn,
 )
 
-from app.cli.display import refusing
+from app.cli.display import console, refusing, say
+from app.services.training_spec import TrainingSpec
 from app.settings import Settings
 
+if TYPE_CHECKING:
+    from app.services.train_model import TrainingOutcome
 
+STATE = "fit-state"
+"""The one folder below --backup that is written and, once the model is published, removed."""
+
+
+@refusing()
 def train(
     recipe: Annotated[str, typer.Option(help="Recipe; `whorl recipes` lists them.")] = "default",
     folder: Annotated[
@@ -32,6 +40,9 @@ def train(
     dpi: Annotated[float | None, typer.Option(help="Resolution of the folder's images.")] = None,
     steps: Annotated[int | None, typer.Option(help="Batches in all.")] = None,
     fingers: Annotated[int | None, typer.Option(help="Synthetic fingers to learn from.")] = None,
+    calibration_fingers: Annotated[
+        int | None, typer.Option(help="Synthetic fingers for the table score to FMR.")
+    ] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of everything that is drawn.")] = None,
     scratch: Annotated[
         bool, typer.Option("--scratch", help="Start from fresh weights, not from the champion.")
@@ -47,43 +58,54 @@ def train(
 
     Example: whorl train --recipe quick
     """
-    console = Console(stderr=True)
-    with refusing(console):
-        from app.bootstrap.training import open_training
-        from app.services.train_model import train_model
-        from app.services.training_spec import TrainingSpec
+    spec = TrainingSpec(
+        recipe=recipe,
+        data="synthetic" if folder is None else "folder",
+        folder=None if folder is None else str(folder.resolve()),
+        pattern=pattern,
+        dpi=dpi,
+        fingers=fingers,
+        steps=steps,
+        calibration_fingers=calibration_fingers,
+        seed=seed,
+        base="scratch" if scratch else "champion",
+    )
+    screen = console()
+    _say_outcome(screen, _run(spec, folder, out, backup, screen))
 
-        spec = TrainingSpec(
-            recipe=recipe,
-            data="synthetic" if folder is None else "folder",
-            folder=None if folder is None else str(folder.resolve()),
-            pattern=pattern,
-            dpi=dpi,
-            fingers=fingers,
-            steps=steps,
-            seed=seed,
-            base="scratch" if scratch else "champion",
-        )
-        with open_training(Settings(), folder, out, backup) as tools, _display(console) as sink:
-            outcome = train_model(tools, spec, sink)
-        if backup is not None:
-            shutil.rmtree(backup, ignore_errors=True)
+
+def _run(
+    spec: TrainingSpec, folder: Path | None, out: Path | None, backup: Path | None, screen: Console
+) -> TrainingOutcome:
+    from app.bootstrap.training import open_training
+    from app.services.train_model import train_model
+
+    state = None if backup is None else backup / STATE
+    with open_training(Settings(), folder, out, state) as tools, _display(screen) as sink:
+        outcome = train_model(tools, spec, sink)
+    if state is not None:
+        shutil.rmtree(state, ignore_errors=True)
+    return outcome
+
+
+def _say_outcome(screen: Console, outcome: TrainingOutcome) -> None:
     for name, found in outcome.result["evaluations"].items():
         low, high = found["intervals"]["eer"] or (float("nan"), float("nan"))
-        console.print(
+        say(
+            screen,
             f"{name}: EER {found['eer']:.2%} (95 % interval {low:.2%} to {high:.2%}), "
-            f"{found['genuine']} genuine and {found['impostor']} impostor comparisons"
+            f"{found['genuine']} genuine and {found['impostor']} impostor comparisons",
         )
-    if outcome.result["gate"] is not None:
-        better = outcome.result["gate"]["better"]
-        console.print(f"{'better' if better else 'not better'} than the champion:")
-        for reason in outcome.result["gate"]["reasons"]:
-            console.print(f"  {reason}")
+    gate = outcome.result["gate"]
+    if gate is not None:
+        say(screen, f"{'better' if gate['better'] else 'not better'} than the champion:")
+        for reason in gate["reasons"]:
+            say(screen, f"  {reason}")
     typer.echo(outcome.model_id)
 
 
-@contextlib.contextmanager
-def _display(console: Console) -> Iterator[Callable[[dict[str, Any]], None]]:
+@contextmanager
+def _display(screen: Console) -> Iterator[_Sink]:
     """Progress bars in a terminal, a line now and then elsewhere (a log file)."""
     columns = (
         TextColumn("{task.description}"),
@@ -92,13 +114,15 @@ def _display(console: Console) -> Iterator[Callable[[dict[str, Any]], None]]:
         TimeElapsedColumn(),
         TextColumn("{task.fields[facts]}"),
     )
-    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
-        yield _Sink(console, progress)
+    with Progress(*columns, console=screen, disable=not screen.is_terminal) as progress:
+        yield _Sink(screen, progress)
 
 
 class _Sink:
-    def __init__(self, console: Console, progress: Progress) -> None:
-        self._console, self._progress = console, progress
+    """Shows the progress of a training run; a bar a phase."""
+
+    def __init__(self, screen: Console, progress: Progress) -> None:
+        self._screen, self._progress = screen, progress
         self._phase, self._said = "", -1
         self._task: TaskID | None = None
 
@@ -112,11 +136,10 @@ class _Sink:
                 self._task, completed=at.get("done", 0), total=at.get("of"), facts=facts
             )
         twentieth = 20 * at.get("done", 0) // max(at.get("of", 1), 1)
-        if not self._console.is_terminal and twentieth != self._said:
+        if not self._screen.is_terminal and twentieth != self._said:
             self._said = twentieth
-            self._console.print(
-                f"{self._phase} {at.get('done', '')}/{at.get('of', '')} {facts}", soft_wrap=True
-            )
+            count = f" {at['done']}/{at['of']}" if "done" in at else ""
+            say(self._screen, f"{self._phase}{count} {facts}".rstrip())
 
 
 def _facts(at: dict[str, Any]) -> str:

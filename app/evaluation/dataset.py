@@ -7,12 +7,16 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
 
+import regex
+
 from app.core.errors import InvalidInput
 
 IMAGE_SUFFIXES = frozenset(
     {".bmp", ".gif", ".jp2", ".jpeg", ".jpg", ".pgm", ".png", ".tif", ".tiff", ".webp", ".wsq"}
 )
 MAX_PATTERN_CHARS = 500
+# A pattern may come over the network, and backtracking can take for ever.
+MAX_SEARCH_S = 0.5
 GROUPS = ("subject", "finger", "impression")
 
 _END = r"\.[^./]+$"
@@ -100,15 +104,15 @@ def parse_names(paths: Iterable[Path], pattern: str | None = None) -> LabelledSe
     return LabelledSet(images, skipped)
 
 
-def _compile(pattern: str) -> re.Pattern[str]:
+def _compile(pattern: str) -> regex.Pattern[str]:
     if len(pattern) > MAX_PATTERN_CHARS:
         raise InvalidInput(
             f"the pattern has {len(pattern)} characters; at most {MAX_PATTERN_CHARS} are allowed",
             slug="invalid_pattern",
         )
     try:
-        expression = re.compile(pattern)
-    except (re.error, OverflowError) as error:
+        expression = regex.compile(pattern)
+    except (regex.error, OverflowError) as error:
         raise InvalidInput(
             f"the pattern is not a regular expression: {error}", slug="invalid_pattern"
         ) from error
@@ -120,17 +124,24 @@ def _compile(pattern: str) -> re.Pattern[str]:
     return expression
 
 
-def _choose(below: Sequence[str]) -> tuple[str, re.Pattern[str]]:
+def _choose(below: Sequence[str]) -> tuple[str, regex.Pattern[str]]:
     """The first built-in pattern that fits more than half of the names, else the best fitting."""
-    patterns = {name: re.compile(text) for name, text in BUILT_IN_PATTERNS.items()}
+    patterns = {name: regex.compile(text) for name, text in BUILT_IN_PATTERNS.items()}
     fits = {name: sum(bool(p.search(b)) for b in below) for name, p in patterns.items()}
     chosen = next((name for name, fit in fits.items() if 2 * fit > len(below)), None)
     chosen = chosen or max(fits, key=fits.__getitem__)
     return chosen, patterns[chosen]
 
 
-def _label(path: Path, relative: str, expression: re.Pattern[str]) -> LabelledImage | None:
-    match = expression.search(relative)
+def _label(path: Path, relative: str, expression: regex.Pattern[str]) -> LabelledImage | None:
+    try:
+        match = expression.search(relative, timeout=MAX_SEARCH_S)
+    except TimeoutError:
+        raise InvalidInput(
+            f"the pattern takes more than {MAX_SEARCH_S} s for the name {path.name!r}; make it "
+            "simpler, without repeats inside repeats",
+            slug="invalid_pattern",
+        ) from None
     if match is None:
         return None
     groups = match.groupdict()

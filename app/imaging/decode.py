@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import struct
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
 
@@ -12,7 +14,7 @@ from PIL import Image, ImageOps
 
 from app.core.errors import InvalidImage
 from app.core.types import GrayImage
-from app.imaging import pgm, wsq
+from app.imaging import jpeg, pgm, tiff, wsq
 from app.imaging.grey import to_grey
 
 # The limits below decide; Pillow's own remarks on large or odd files would only fill the log.
@@ -33,7 +35,6 @@ _MAGICS = (
 _BMP_INFO_BYTES = 40
 _BMP_PLAIN = (0, 3)
 _TAG_X_RESOLUTION = 282
-_STRIPS, _TILES = (273, 279), (324, 325)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,22 +47,26 @@ class ImageLimits:
 
 
 @dataclass(frozen=True, slots=True)
-class DecodedImage:
-    """An image as the file has it.
+class ImageHeader:
+    """What a file within the limits says of its image before any pixel is decoded.
 
     Attributes:
-        image: uint8 [H, W], upright, transparency on white.
         format: png, bmp, tiff, jpeg, pgm or wsq.
+        width_px: as stored; EXIF may exchange it with the height.
+        height_px: as stored.
         file_dpi: the file's resolution tag as it stands, None where absent or not square.
     """
 
-    image: GrayImage
     format: str
+    width_px: int
+    height_px: int
     file_dpi: float | None
 
 
-def decode(data: bytes, limits: ImageLimits = ImageLimits()) -> DecodedImage:
-    """Decode one image; no other error leaves this function, whatever the bytes.
+def inspect(data: bytes, limits: ImageLimits = ImageLimits()) -> ImageHeader:
+    """Read an image's header and refuse what must not be decoded.
+
+    No other error leaves this function, whatever the bytes.
 
     Raises:
         InvalidImage: ``unsupported_format``, ``image_too_large``, ``image_too_small``,
@@ -75,15 +80,41 @@ def decode(data: bytes, limits: ImageLimits = ImageLimits()) -> DecodedImage:
             max_bytes=limits.max_bytes,
         )
     kind = _sniff(data)
+    with _only_invalid_image(kind):
+        header = _read_header(kind, data, limits)
+        _check_size(header, limits)
+        return header
+
+
+def decode(data: bytes, header: ImageHeader) -> GrayImage:
+    """Decode the pixels of an image whose header ``inspect`` let pass.
+
+    Returns:
+        uint8 [H, W], upright, transparency on white.
+
+    Raises:
+        InvalidImage: ``broken_image``, or ``unsupported_format`` for WSQ without its decoder.
+    """
+    with _only_invalid_image(header.format):
+        if header.format == "wsq":
+            return wsq.read_pixels(data, wsq.read_header(data))
+        if header.format == "pgm":
+            return pgm.read_pixels(data, pgm.read_header(data))
+        with _opened(header.format, data) as image:
+            ImageOps.exif_transpose(image, in_place=True)
+            return to_grey(image)
+
+
+@contextmanager
+def _only_invalid_image(kind: str) -> Iterator[None]:
     try:
-        return _decode_as(kind, data, limits)
+        yield
     except InvalidImage:
         raise
     except Image.DecompressionBombError as error:
         raise InvalidImage(
-            f"The image is far larger than the {limits.max_pixels:,} pixels that are accepted.",
+            "The image has far more pixels than are accepted. Crop it to one finger.",
             slug="image_too_large",
-            max_pixels=limits.max_pixels,
         ) from error
     except Exception as error:  # Pillow raises SyntaxError, struct.error, MemoryError and more
         raise InvalidImage(
@@ -105,29 +136,37 @@ def _sniff(data: bytes) -> str:
     )
 
 
-def _decode_as(kind: str, data: bytes, limits: ImageLimits) -> DecodedImage:
+def _read_header(kind: str, data: bytes, limits: ImageLimits) -> ImageHeader:
     if kind == "wsq":
-        return _decode_wsq(data, limits)
+        wsq.require_plugin()
+        frame = wsq.read_header(data)
+        return ImageHeader(kind, frame.width_px, frame.height_px, frame.dpi)
     if kind == "pgm":
-        header = pgm.read_header(data)
-        _check_size(header.width_px, header.height_px, limits)
-        return DecodedImage(pgm.read_pixels(data, header), kind, None)
-    with Image.open(BytesIO(data), formats=[kind.upper()]) as image:
-        _check_size(*image.size, limits)
+        raster = pgm.read_header(data)
+        return ImageHeader(kind, raster.width_px, raster.height_px, None)
+    _check_cost(kind, data, limits)
+    with _opened(kind, data) as image:
         _check_single(image)
-        _check_whole(kind, data, image)
-        file_dpi = _dpi_tag(image)
-        return DecodedImage(to_grey(ImageOps.exif_transpose(image)), kind, file_dpi)
+        _check_whole(kind, data)
+        return ImageHeader(kind, image.width, image.height, _dpi_tag(image))
 
 
-def _decode_wsq(data: bytes, limits: ImageLimits) -> DecodedImage:
-    wsq.require_plugin()
-    header = wsq.read_header(data)
-    _check_size(header.width_px, header.height_px, limits)
-    return DecodedImage(wsq.read_pixels(data, header), "wsq", header.dpi)
+def _opened(kind: str, data: bytes) -> Image.Image:
+    return Image.open(BytesIO(data), formats=[kind.upper()])
 
 
-def _check_size(width: int, height: int, limits: ImageLimits) -> None:
+def _check_cost(kind: str, data: bytes, limits: ImageLimits) -> None:
+    """Refuse few bytes that would cost a decoder much time or memory, whatever their pixels."""
+    if kind == "jpeg":
+        jpeg.check_scans(data)
+    elif kind == "tiff":
+        tiff.check_layout(data, limits.max_pixels)
+    elif kind == "bmp":
+        _check_plain_bmp(data)
+
+
+def _check_size(header: ImageHeader, limits: ImageLimits) -> None:
+    width, height = header.width_px, header.height_px
     if width * height > limits.max_pixels:
         raise InvalidImage(
             f"The image has {width} x {height} pixels; at most {limits.max_pixels:,} pixels "
@@ -157,7 +196,7 @@ def _check_single(image: Image.Image) -> None:
         )
 
 
-def _check_whole(kind: str, data: bytes, image: Image.Image) -> None:
+def _check_whole(kind: str, data: bytes) -> None:
     """Refuse files cut off where Pillow would fill in, or not look."""
     whole = True
     if kind == "png":
@@ -165,13 +204,9 @@ def _check_whole(kind: str, data: bytes, image: Image.Image) -> None:
     elif kind == "jpeg":
         whole = b"\xff\xd9" in data
     elif kind == "bmp":
-        _check_plain_bmp(data)
         whole = struct.unpack_from("<I", data, 2)[0] <= len(data)
     elif kind == "tiff":
-        tags = getattr(image, "tag_v2", {})
-        for offsets, counts in (_STRIPS, _TILES):
-            for start, count in zip(tags.get(offsets, ()), tags.get(counts, ()), strict=False):
-                whole = whole and start + count <= len(data)
+        whole = tiff.is_whole(data)
     if not whole:
         raise InvalidImage(
             f"The {kind.upper()} file is truncated: its end is missing; send it again.",

@@ -12,10 +12,10 @@ from app.core.types import (
     Quality,
     QualityReason,
 )
-from app.imaging.decode import ImageLimits, decode
+from app.imaging.decode import ImageLimits, decode, inspect
 from app.imaging.normalise import centre_crop, crop_at, crop_origin, normalise
 from app.imaging.quality import assess
-from app.imaging.resolution import resample, resolve_dpi
+from app.imaging.resolution import require_one_finger, resample, resolve_dpi
 from app.imaging.segment import segment
 
 _ADVICE = {
@@ -41,7 +41,7 @@ def prepare(
     default_dpi: float | None = None,
     limits: ImageLimits = _DEFAULT_LIMITS,
 ) -> Capture:
-    """Decode, bring to scale, segment, assess, normalise and crop one capture.
+    """Read the header, decode, bring to scale, segment, assess, normalise and crop one capture.
 
     Poor quality is no error here: the caller decides with ``require_quality``.
 
@@ -50,14 +50,16 @@ def prepare(
         DpiUnknown: the resolution is neither in the file, the request nor the gallery.
         InvalidInput: ``dpi_out_of_range`` or ``capture_too_large``.
     """
-    decoded = decode(data, limits)
-    dpi, dpi_source = resolve_dpi(decoded.file_dpi, requested_dpi, default_dpi)
-    image = resample(decoded.image, dpi, params.dpi)
+    header = inspect(data, limits)
+    dpi, dpi_source = resolve_dpi(header.file_dpi, requested_dpi, default_dpi)
+    require_one_finger(header.width_px, header.height_px, dpi)
+    pixels = decode(data, header)
+    image = resample(pixels, dpi, params.dpi)
     mask = segment(image, params)
     quality = assess(image, mask, params)
     prepared = centre_crop(normalise(image, mask, params), mask, params)
-    height_px, width_px = decoded.image.shape
-    facts = CaptureFacts(decoded.format, width_px, height_px, dpi, dpi_source)
+    height_px, width_px = pixels.shape
+    facts = CaptureFacts(header.format, width_px, height_px, dpi, dpi_source)
     return Capture(facts, quality, prepared)
 
 

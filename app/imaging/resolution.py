@@ -53,15 +53,14 @@ def is_sensor_dpi(dpi: float) -> bool:
     return any(abs(dpi - nominal) <= _TOLERANCE * nominal for nominal in _SENSOR_DPI)
 
 
-def resample(image: GrayImage, dpi: float, target_dpi: int) -> GrayImage:
-    """Bring an image [H, W] from ``dpi`` to ``target_dpi``: the same millimetres, other pixels.
+def require_one_finger(width_px: int, height_px: int, dpi: float) -> None:
+    """Refuse what is too large for one finger; the header tells it, before pixels are decoded.
 
     Raises:
         InvalidInput: ``dpi_out_of_range``, or ``capture_too_large`` for more than 60 mm on a side.
     """
     _in_range(dpi, DpiSource.REQUEST)
-    height, width = image.shape
-    side_mm = max(height, width) / dpi * MM_PER_INCH
+    side_mm = max(width_px, height_px) / dpi * MM_PER_INCH
     if side_mm > MAX_SIDE_MM:
         raise InvalidInput(
             f"At {dpi:g} dpi the capture is {side_mm:.0f} mm long; one finger fits within "
@@ -70,6 +69,16 @@ def resample(image: GrayImage, dpi: float, target_dpi: int) -> GrayImage:
             side_mm=round(side_mm, 1),
             dpi=dpi,
         )
+
+
+def resample(image: GrayImage, dpi: float, target_dpi: int) -> GrayImage:
+    """Bring an image [H, W] from ``dpi`` to ``target_dpi``: the same millimetres, other pixels.
+
+    Raises:
+        InvalidInput: ``dpi_out_of_range``, or ``capture_too_large`` for more than 60 mm on a side.
+    """
+    height, width = image.shape
+    require_one_finger(width, height, dpi)
     scale = target_dpi / dpi
     size = max(1, round(width * scale)), max(1, round(height * scale))
     if size == (width, height):

@@ -13,7 +13,7 @@ from keras import layers
 
 from app.learning.batches import PairBatches, PairSource
 from app.learning.losses import GridContrast
-from app.learning.recipes import Recipe
+from app.learning.recipes import Recipe, Schedule
 from app.networks.encoder import build_encoder
 
 
@@ -51,9 +51,9 @@ def _with_cover(encoder: keras.Model) -> keras.Model:
 
 
 class _Reporter(keras.callbacks.Callback):  # type: ignore[misc]
-    def __init__(self, recipe: Recipe, epochs: int, watch: Watch, batches: PairBatches) -> None:
+    def __init__(self, recipe: Recipe, watch: Watch, batches: PairBatches) -> None:
         super().__init__()
-        self._schedule, self._epochs, self._watch = recipe.schedule, epochs, watch
+        self._schedule, self._watch = recipe.schedule, watch
         self._batches = batches
         self._epoch, self._step, self._first_step, self._start = 0, 0, 0, time.monotonic()
 
@@ -62,16 +62,16 @@ class _Reporter(keras.callbacks.Callback):  # type: ignore[misc]
         self._batches.begin_epoch(epoch)
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        self._step = self._epoch * self._schedule.steps_per_epoch + batch + 1
+        self._step = self._epoch * self._schedule.epoch_steps + batch + 1
         if self._first_step == 0:  # the first batch compiles; its time says nothing of the pace
             self._first_step, self._start = self._step, time.monotonic()
         done = self._step - self._first_step
         pace = done / max(time.monotonic() - self._start, 1e-6)
-        steps = self._epochs * self._schedule.steps_per_epoch
+        steps = self._schedule.epochs * self._schedule.epoch_steps
         self._watch(
             FitProgress(
                 epoch=self._epoch + 1,
-                epochs=self._epochs,
+                epochs=self._schedule.epochs,
                 step=self._step,
                 steps=steps,
                 loss=float((logs or {}).get("loss", float("nan"))),
@@ -96,6 +96,18 @@ def new_encoder(recipe: Recipe, dtype: str = "float32") -> keras.Model:
         keras.config.set_dtype_policy("float32")
 
 
+def _optimizer(schedule: Schedule) -> keras.optimizers.Optimizer:
+    """AdamW, its rate warmed up and then lowered along a cosine."""
+    rate = keras.optimizers.schedules.CosineDecay(
+        initial_learning_rate=schedule.learning_rate / 20,
+        decay_steps=max(1, schedule.epochs * schedule.epoch_steps - schedule.warmup_steps),
+        warmup_target=schedule.learning_rate,
+        warmup_steps=schedule.warmup_steps,
+        alpha=0.01,
+    )
+    return keras.optimizers.AdamW(rate, weight_decay=schedule.weight_decay, global_clipnorm=5.0)
+
+
 def fit(
     recipe: Recipe,
     encoder: keras.Model,
@@ -115,22 +127,10 @@ def fit(
     Returns:
         The loss of every epoch that was run now.
     """
-    schedule = recipe.schedule
-    per_epoch = min(schedule.steps_per_epoch, schedule.steps)
-    epochs = max(1, schedule.steps // per_epoch)
-    rate = keras.optimizers.schedules.CosineDecay(
-        initial_learning_rate=schedule.learning_rate / 20,
-        decay_steps=max(1, epochs * per_epoch - schedule.warmup_steps),
-        warmup_target=schedule.learning_rate,
-        warmup_steps=schedule.warmup_steps,
-        alpha=0.01,
-    )
+    schedule, contrast = recipe.schedule, recipe.contrast
     siamese = _with_cover(encoder)
-    contrast = recipe.contrast
     siamese.compile(
-        optimizer=keras.optimizers.AdamW(
-            rate, weight_decay=schedule.weight_decay, global_clipnorm=5.0
-        ),
+        optimizer=_optimizer(schedule),
         loss=GridContrast(contrast.scale, contrast.margin, recipe.matching.min_overlap_cells),
     )
     batches = PairBatches(
@@ -138,14 +138,16 @@ def fit(
         recipe.preparation,
         recipe.noise,
         batch_fingers=schedule.batch_fingers,
-        steps=per_epoch,
+        steps=schedule.epoch_steps,
         seed=schedule.seed,
     )
-    callbacks: list[Any] = [_Reporter(recipe, epochs, watch, batches)]
+    callbacks: list[Any] = [_Reporter(recipe, watch, batches)]
     if backup is not None:
         callbacks.append(_keep_state(backup))
     with batches:
-        history = siamese.fit(batches, epochs=epochs, callbacks=callbacks, shuffle=False, verbose=0)
+        history = siamese.fit(
+            batches, epochs=schedule.epochs, callbacks=callbacks, shuffle=False, verbose=0
+        )
     # Nothing is in it when the state was that of a fit which had come to its end.
     return [float(loss) for loss in history.history.get("loss", ())]
 

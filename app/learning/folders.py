@@ -6,6 +6,7 @@ rotation and shift at which it finds them most alike become the pair's common fr
 
 from __future__ import annotations
 
+import hashlib
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ import numpy as np
 from app.core.errors import InvalidInput, WhorlError
 from app.core.params import MatchingParams, PreparationParams
 from app.core.types import Descriptor, FloatArray, PreparedSample
-from app.evaluation.dataset import LabelledImage, parse_names
+from app.evaluation.dataset import LabelledImage, LabelledSet, parse_names
 from app.imaging.pipeline import prepare
 from app.learning.judge import Gallery, embed_gallery
 from app.learning.pairs import View
@@ -73,6 +74,21 @@ def read_folder(
             usable images (slug ``too_few_fingers``).
     """
     labelled = parse_names([path for path in folder.rglob("*") if path.is_file()], pattern)
+    read = _prepared(labelled, params, dpi, report)
+    usable = [rows for rows in _by_finger(read.fingers).values() if len(rows) > 1]
+    if len(usable) < MINIMUM_FINGERS:
+        raise InvalidInput(
+            f"{len(usable)} fingers below {folder.name} have two usable images or more, training "
+            f"needs at least {MINIMUM_FINGERS}; {len(read.skipped)} files were skipped",
+            slug="too_few_fingers",
+            skipped=dict(list(read.skipped.items())[:20]),
+        )
+    return read
+
+
+def _prepared(
+    labelled: LabelledSet, params: PreparationParams, dpi: float | None, report: Report | None
+) -> LabelledSamples:
     skipped = {item.path.name: item.reason for item in labelled.skipped}
     kept: list[tuple[LabelledImage, PreparedSample]] = []
     for done, image in enumerate(labelled.images, 1):
@@ -83,29 +99,20 @@ def read_folder(
             skipped[image.path.name] = error.detail
         if report is not None:
             report(done, len(labelled.images))
-    read = LabelledSamples(
+    return LabelledSamples(
         tuple(sample for _, sample in kept),
         tuple(image.finger for image, _ in kept),
-        tuple(image.subject or image.finger for image, _ in kept),
+        tuple(image.subject for image, _ in kept),
         skipped,
     )
-    usable = [rows for rows in _by_finger(read.fingers).values() if len(rows) > 1]
-    if len(usable) < MINIMUM_FINGERS:
-        raise InvalidInput(
-            f"{len(usable)} fingers below {folder.name} have two usable images or more, training "
-            f"needs at least {MINIMUM_FINGERS}; {len(skipped)} files were skipped",
-            slug="too_few_fingers",
-            skipped=dict(list(skipped.items())[:20]),
-        )
-    return read
 
 
-def split_subjects(
-    read: LabelledSamples, share: float, seed: int
-) -> tuple[LabelledSamples, LabelledSamples]:
+def split_subjects(read: LabelledSamples, share: float) -> tuple[LabelledSamples, LabelledSamples]:
     """Split by subject into what is learned from and what is held out.
 
-    Subjects without a finger that was captured twice teach nothing: they are held out.
+    A subject's side follows from the hash of its label, so that it stays when the folder grows: a
+    model that is fine-tuned again is not judged on what its base has learned from. Subjects without
+    a finger that was captured twice teach nothing: they are held out.
 
     Args:
         share: of the other subjects to learn from; at least two of them stay on either side.
@@ -114,10 +121,16 @@ def split_subjects(
     if len(paired) < MINIMUM_FINGERS:  # the names tell fingers but hardly persons
         read = LabelledSamples(read.samples, read.fingers, read.fingers, read.skipped)
         paired = _paired_subjects(read)
-    order = np.random.default_rng(seed).permutation(len(paired))
-    cut = int(np.clip(round(share * len(paired)), 2, len(paired) - 2))
-    learned = frozenset(paired[k] for k in order[:cut])
+    places = sorted((_place(subject), subject) for subject in paired)
+    below = sum(place < share for place, _ in places)
+    cut = int(np.clip(below, 2, len(places) - 2))
+    learned = frozenset(subject for _, subject in places[:cut])
     return read.of(learned), read.of(frozenset(read.subjects) - learned)
+
+
+def _place(subject: str) -> float:
+    """A subject's fixed place in 0..1."""
+    return int.from_bytes(hashlib.sha256(subject.encode()).digest()[:8], "big") / 2**64
 
 
 class FolderPairs:

@@ -18,19 +18,34 @@ class GateDecision:
     reasons: tuple[str, ...]
 
 
-def decide(
-    challenger: Mapping[str, Evaluation], champion: Mapping[str, Evaluation], target: str
-) -> GateDecision:
-    """Better means: a lower EER on the target set, and on no set a higher FNMR at FMR 1 %.
+DEFAULT_POLICY_FMR = 1e-4
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A model's evaluations by set, and the smallest FMR that its calibration supports."""
+
+    evaluations: Mapping[str, Evaluation]
+    minimum_fmr: float
+
+
+def decide(challenger: Judged, champion: Judged, target: str) -> GateDecision:
+    """Better means: a lower EER on the target set, on no set a higher FNMR at FMR 1 %, and a
+    calibration that supports the FMRs in use (1e-4, or the champion's own minimum above it).
 
     Args:
-        challenger: evaluations by set.
-        champion: the same sets.
+        challenger: the new model.
+        champion: the model in service, on the same sets.
         target: the set that the training was for.
     """
-    reasons, better = [], True
-    for name, new in challenger.items():
-        old = champion[name]
+    needed = max(champion.minimum_fmr, DEFAULT_POLICY_FMR)
+    better = challenger.minimum_fmr <= needed
+    reasons = [
+        f"calibration: supports FMR {challenger.minimum_fmr:.2g}, needed {needed:.2g}"
+        + ("" if better else " (too few fingers)")
+    ]
+    for name, new in challenger.evaluations.items():
+        old = champion.evaluations[name]
         miss_new, miss_old = new.fnmr_at_fmr[POLICY_FMR], old.fnmr_at_fmr[POLICY_FMR]
         worse = miss_new is not None and miss_old is not None and miss_new > miss_old
         gained = name != target or new.eer < old.eer

@@ -35,9 +35,9 @@ class Gallery:
     cells: FloatArray
     mask: FloatArray
 
-    def scores(self, params: MatchingParams) -> FloatArray:
+    def scores(self, params: MatchingParams, report: Report | None = None) -> FloatArray:
         """float32 [samples, samples]: probe (row) against reference, above the diagonal."""
-        return compare_pairs(self.probes, self.cells, self.mask, params)
+        return compare_pairs(self.probes, self.cells, self.mask, params, report)
 
 
 def _turned(samples: Iterable[PreparedSample], params: MatchingParams) -> Iterator[PreparedSample]:
@@ -122,6 +122,6 @@ def calibrate_encoder(
         recipe.matching,
         None if report is None else lambda done: report(done, of),
     )
-    scores = gallery.scores(recipe.matching)
+    scores = gallery.scores(recipe.matching, report)
     impostor = scores[np.triu_indices(of, k=1)]
     return calibrate(impostor, impostor.size, of)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -47,8 +48,11 @@ def grow_fingers(seed: int, count: int, dpi: int, report: Report | None = None) 
     tasks = [(seed, finger, dpi) for finger in range(count)]
     workers = min(os.cpu_count() or 1, max(1, count // 8))
     masters: list[MasterPrint] = []
-    # spawn: the parent holds a threaded tensor library, which does not survive a fork
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+    # spawn: the parent holds a threaded tensor library, which does not survive a fork.
+    # Ctrl-C reaches the whole process group: the parent decides what it means for the pool.
+    with ProcessPoolExecutor(
+        workers, get_context("spawn"), signal.signal, (signal.SIGINT, signal.SIG_IGN)
+    ) as pool:
         try:
             for master in pool.map(_grow, tasks, chunksize=4):
                 masters.append(master)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,8 +15,8 @@ class Schedule(Params):
     """How long and how fast a network is trained.
 
     Attributes:
-        steps: batches in all.
-        steps_per_epoch: batches between two reports and checkpoints.
+        steps: batches in all, at least; epochs are of one length.
+        steps_per_epoch: most batches between two checkpoints.
         batch_fingers: fingers a batch, two impressions each.
         learning_rate: peak of the cosine schedule, reached after ``warmup_steps``.
     """
@@ -27,6 +28,16 @@ class Schedule(Params):
     warmup_steps: int = 100
     weight_decay: float = 1e-3
     seed: int = 1
+
+    @property
+    def epochs(self) -> int:
+        """Number of epochs."""
+        return max(1, math.ceil(self.steps / self.steps_per_epoch))
+
+    @property
+    def epoch_steps(self) -> int:
+        """Batches of every epoch."""
+        return math.ceil(self.steps / self.epochs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +122,7 @@ RECIPES: dict[str, Recipe] = {
             "quick",
             "a few minutes from growing the prints to a calibrated model: to try things out, "
             "or to fine-tune",
-            population=Population(training=64, held_out=24, calibration=150, seed=30_000),
+            population=Population(training=64, held_out=24, calibration=800, seed=30_000),
             schedule=Schedule(
                 steps=60, steps_per_epoch=10, batch_fingers=16, learning_rate=3e-4, warmup_steps=10
             ),

@@ -16,7 +16,7 @@ from app.learning.batches import PairSource, SyntheticPairs
 from app.learning.export import draft_manifest, model_files
 from app.learning.fit import fit, new_encoder
 from app.learning.folders import FolderPairs, LabelledSamples, read_folder, split_subjects
-from app.learning.gate import GateDecision, decide
+from app.learning.gate import GateDecision, Judged, decide
 from app.learning.judge import calibrate_encoder, judge, judge_samples
 from app.learning.prints import Fingers, grow_fingers, sample_of
 from app.learning.progress import Phases, Sink
@@ -45,6 +45,7 @@ class BaseModel:
     encoder: keras.Model
     preparation: PreparationParams
     matching: MatchingParams
+    minimum_fmr: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +100,7 @@ def train(order: Order, sink: Sink) -> Trained:
     calibration = calibrate_encoder(
         encoder, recipe, _grow(recipe, 2, phases), phases.begin("calibrating")
     )
-    gate = _gate(order, data, evaluations, phases)
+    gate = _gate(order, data, Judged(evaluations, calibration.minimum_fmr), phases)
     phases.begin("exporting")
     started_from = None if order.from_scratch or order.base is None else order.base.id
     facts = {"data": data.facts, "losses": losses, "backend": keras.backend.backend()}
@@ -159,7 +160,7 @@ def _gather(order: Order, phases: Phases) -> _Data:
     folder = order.folder
     report = phases.begin("reading images")
     read = read_folder(folder.folder, recipe.preparation, folder.pattern, folder.dpi, report)
-    learned, site = split_subjects(read, LEARNED_SHARE, recipe.schedule.seed)
+    learned, site = split_subjects(read, LEARNED_SHARE)
     phases.begin("aligning impressions")
     pairs = FolderPairs(learned, order.base.encoder, recipe.matching)
     facts |= {
@@ -200,12 +201,11 @@ def _evaluate(
     return found
 
 
-def _gate(
-    order: Order, data: _Data, evaluations: dict[str, Evaluation], phases: Phases
-) -> GateDecision | None:
+def _gate(order: Order, data: _Data, challenger: Judged, phases: Phases) -> GateDecision | None:
     if order.base is None:
         return None
     base = order.base
     recipe = replace(order.recipe, preparation=base.preparation, matching=base.matching)
     champion = _evaluate(base.encoder, recipe, data, phases, "evaluating the champion")
-    return decide(evaluations, champion, "site" if data.site is not None else "synthetic")
+    target = "site" if data.site is not None else "synthetic"
+    return decide(challenger, Judged(champion, base.minimum_fmr), target)

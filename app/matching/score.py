@@ -11,7 +11,7 @@ probe as a row, numerator and overlap against many references are two matrix pro
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -78,9 +78,16 @@ def compare_all(
 
 
 def compare_pairs(
-    probes: Sequence[Probe], cells: FloatArray, mask: FloatArray, params: MatchingParams
+    probes: Sequence[Probe],
+    cells: FloatArray,
+    mask: FloatArray,
+    params: MatchingParams,
+    report: Callable[[int, int], None] | None = None,
 ) -> FloatArray:
     """Comparison scores of samples with each other, every sample a probe and a reference.
+
+    Args:
+        report: told (done, of) samples; may raise to stop.
 
     Returns:
         float32 [samples, samples]: probe (row) against reference; NaN well below the diagonal,
@@ -93,6 +100,8 @@ def compare_pairs(
         scores[start : start + len(rows), start:] = compare_all(
             rows, cells[start:], mask[start:], params
         )
+        if report is not None:
+            report(start + len(rows), count)
     return scores
 
 

@@ -10,6 +10,8 @@ from typing import Literal
 
 import keras
 
+from app.core.errors import WhorlError
+
 logger = logging.getLogger(__name__)
 
 Preference = Literal["auto", "cpu", "gpu"]
@@ -56,7 +58,7 @@ def find_device(preference: Preference = "auto") -> Device:
     """Choose the device once, before the first model is built.
 
     Raises:
-        RuntimeError: a GPU was demanded and the backend sees none.
+        WhorlError: a GPU was demanded and the backend sees none (``no_device``).
     """
     backend = keras.backend.backend()
     if preference == "cpu":
@@ -71,7 +73,7 @@ def find_device(preference: Preference = "auto") -> Device:
     if gpus:
         return _announce(Device("gpu:0", gpus[0], backend, f"{backend} sees {len(gpus)} GPU(s)"))
     if preference == "gpu":
-        raise RuntimeError(f"WHORL_DEVICE=gpu, but {failure}; see `whorl doctor`")
+        raise WhorlError(f"WHORL_DEVICE=gpu, but {failure}; see `whorl doctor`", slug="no_device")
     return _announce(Device("cpu:0", "CPU", backend, failure))
 
 

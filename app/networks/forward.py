@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cache, partial
 from itertools import islice
 from typing import Any
 
@@ -38,14 +39,9 @@ def describe(cells: FloatArray, inputs: FloatArray) -> list[Descriptor]:
 def inference_function(encoder: keras.Model) -> Callable[[FloatArray], FloatArray]:
     """The encoder as a function of arrays, compiled by the backend where that is possible."""
     backend = keras.backend.backend()
-
-    def forward(x: Any) -> Any:
-        return encoder(x, training=False)
-
+    forward: Callable[[Any], Any] = partial(encoder, training=False)
     if backend == "tensorflow":
-        import tensorflow as tf
-
-        forward = tf.function(forward, reduce_retracing=False)
+        forward = _compiled_by_tensorflow(forward)
     elif backend == "jax":
         import jax
 
@@ -55,6 +51,20 @@ def inference_function(encoder: keras.Model) -> Callable[[FloatArray], FloatArra
 
         forward = torch.inference_mode()(forward)
     return lambda x: np.asarray(keras.ops.convert_to_numpy(forward(x)), np.float32)
+
+
+def _compiled_by_tensorflow(forward: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """One graph a shape, made on demand: TensorFlow warns where it has to discover new shapes."""
+    import tensorflow as tf
+
+    traced = tf.function(forward)
+
+    @cache
+    def of_shape(shape: tuple[int, ...]) -> Callable[[Any], Any]:
+        graph: Callable[[Any], Any] = traced.get_concrete_function(tf.TensorSpec(shape, tf.float32))
+        return graph
+
+    return lambda x: of_shape(x.shape)(tf.constant(x, tf.float32))
 
 
 def _batches(items: Iterable[PreparedSample], size: int) -> Iterator[list[PreparedSample]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,13 +12,28 @@ from app.core.errors import WhorlError
 from app.core.ports import LoadedModel
 from app.core.types import FloatArray, PreparedSample, Probe
 from app.evaluation.dataset import LabelledImage, parse_names
+from app.evaluation.protocol import all_pairs
+from app.evaluation.rates import Scores, pair_scores
 from app.evaluation.report import Evaluation, evaluate_scores
 from app.imaging.pipeline import prepare, require_quality
 from app.matching.score import compare_pairs
+from app.services.policy import strictest_fmr
 from app.services.recognise import embed_references_and_probes
 
 Report = Callable[[int, int], None]
 """Called with (done, of)."""
+
+
+POLICY_FMRS = (1e-2, 1e-3, 1e-4)
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyMet:
+    """Error rates on a set at the threshold that the model's calibration gives for an FMR."""
+
+    asked_fmr: float
+    fmr: float
+    fnmr: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +45,7 @@ class FolderEvaluation:
         fingers: the finger of each sample.
         failed: number of the sample -> why it could not be enrolled.
         skipped: file -> why it is not part of the set.
+        policies: what the thresholds of the model's own calibration do on this set.
     """
 
     evaluation: Evaluation
@@ -37,6 +53,7 @@ class FolderEvaluation:
     fingers: tuple[str, ...]
     failed: dict[int, str]
     skipped: dict[str, str]
+    policies: tuple[PolicyMet, ...]
 
 
 def evaluate_folder(
@@ -63,29 +80,48 @@ def evaluate_folder(
         InvalidInput: no image could be labelled, or there is nothing to compare.
     """
     labelled = parse_names(sorted(p for p in folder.rglob("*") if p.is_file()), pattern)
+    outcomes = _prepared(model, labelled.images, dpi, minimum_quality)
     failed: dict[int, str] = {}
     probes: list[Probe] = []
-    for number, outcome in enumerate(_prepared(model, labelled.images, dpi, minimum_quality)):
+    for number, outcome in enumerate(outcomes):
         if isinstance(outcome, WhorlError):
             failed[number] = outcome.detail
-            probes.append(_nothing(model))
-        else:
-            _, found = embed_references_and_probes(model, [outcome])
-            probes += found
+        sample = _nothing(model) if isinstance(outcome, WhorlError) else outcome
+        probes += embed_references_and_probes(model, [sample])[1]
         if report is not None:
             report(number + 1, len(labelled.images))
-    upright = model.matching.rotations_deg.index(0.0)
-    cells = np.stack([probe.cells[upright] for probe in probes])
-    mask = np.stack([probe.mask[upright] for probe in probes])
-    scores = compare_pairs(probes, cells, mask, model.matching)
     fingers = tuple(image.finger for image in labelled.images)
+    scores = _score_pairs(model, probes)
     return FolderEvaluation(
         evaluate_scores(name or folder.name, fingers, scores, failed.keys()),
         scores,
         fingers,
         failed,
         {str(item.path): item.reason for item in labelled.skipped},
+        _policies_met(model, pair_scores(scores, all_pairs(fingers), set(failed))),
     )
+
+
+def _score_pairs(model: LoadedModel, probes: Sequence[Probe]) -> FloatArray:
+    upright = model.matching.rotations_deg.index(0.0)
+    cells = np.stack([probe.cells[upright] for probe in probes])
+    mask = np.stack([probe.mask[upright] for probe in probes])
+    return compare_pairs(probes, cells, mask, model.matching)
+
+
+def _policies_met(model: LoadedModel, scores: Scores) -> tuple[PolicyMet, ...]:
+    """What the model's own thresholds really do on the set; rates without counts are left out."""
+    met = []
+    for asked in (fmr for fmr in POLICY_FMRS if fmr >= strictest_fmr(model.calibration)):
+        threshold = model.calibration.threshold(asked)
+        met.append(
+            PolicyMet(
+                asked,
+                float(np.mean(scores.impostor >= threshold)),
+                float(np.mean(scores.genuine < threshold)),
+            )
+        )
+    return tuple(met)
 
 
 def _prepared(
@@ -100,8 +136,7 @@ def _prepared(
             yield error
 
 
-def _nothing(model: LoadedModel) -> Probe:
+def _nothing(model: LoadedModel) -> PreparedSample:
     """Stands for a print that could not be enrolled, so that the numbers stay in step."""
     size = model.preparation.size_px
-    empty = PreparedSample(np.zeros((size, size), np.float32), np.zeros((size, size), np.float32))
-    return embed_references_and_probes(model, [empty])[1][0]
+    return PreparedSample(np.zeros((size, size), np.float32), np.zeros((size, size), np.float32))

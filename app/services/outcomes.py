@@ -67,8 +67,8 @@ class Enrolment:
 class Verification:
     """Answer of a verification or of a comparison of two images.
 
-    ``fmr`` is the rate that was asked for; ``policy.verification_threshold`` says what several
-    references do to it. ``score`` and ``threshold`` leave the service only for keys that may read
+    ``fmr`` is the rate that was asked for, or the default's, and holds whatever the number of
+    references. ``score`` and ``threshold`` leave the service only for keys that may read
     scores. ``template_id`` and ``finger`` name the reference that matched, None unless the decision
     is a match.
     """

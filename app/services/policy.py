@@ -9,6 +9,8 @@ from app.core.ports import CalibrationTable
 
 DEFAULT_FMR = 1e-4
 DUPLICATE_FMR = 1e-4
+# A rate of exactly n times the smallest one supports n references, however the quotient rounds.
+ROUNDING = 1e-12
 
 
 def strictest_fmr(calibration: CalibrationTable) -> float:
@@ -33,14 +35,25 @@ def fmr_in_force(calibration: CalibrationTable, asked: float | None) -> float:
     return chosen
 
 
+def supported_references(calibration: CalibrationTable, fmr: float) -> int:
+    """How many references of one person may share the rate: floor(fmr / smallest supported rate).
+
+    0 where the counts do not support the rate for a single one. Comparing more would have to give
+    each a laxer rate than fmr / n, and then the rate that was asked for would not hold.
+    """
+    strictest = strictest_fmr(calibration)
+    return math.floor(fmr / strictest * (1.0 + ROUNDING)) if strictest < 1.0 else 0
+
+
 def verification_threshold(calibration: CalibrationTable, fmr: float, references: int) -> float:
     """Threshold at which a person with several references is falsely matched at ``fmr`` at most.
 
-    Each of n comparisons gets fmr / n (Bonferroni). Where the calibration has no counts for that,
-    its smallest supported rate is used instead, and the decision's rate is then bounded by n times
-    that one, not by ``fmr``.
+    Each of n comparisons gets fmr / n (Bonferroni).
+
+    Raises:
+        PolicyNotSupported: more references than ``supported_references``.
     """
-    return calibration.threshold(max(fmr / max(references, 1), strictest_fmr(calibration)))
+    return calibration.threshold(fmr / max(references, 1))
 
 
 def duplicate_threshold(calibration: CalibrationTable, searched: int) -> float:

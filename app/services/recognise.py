@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -16,6 +18,10 @@ from app.imaging.decode import ImageLimits
 from app.imaging.normalise import rotate
 from app.imaging.pipeline import prepare, require_quality
 from app.services.identifiers import is_gallery_id
+
+# A large image takes hundreds of megabytes while it is decoded: more at once than there are
+# processors would gain no speed, and let a burst of requests take all memory.
+_PREPARING = threading.BoundedSemaphore(max(2, os.cpu_count() or 1))
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,13 +86,14 @@ def prepare_capture(image: SampleImage, params: PreparationParams) -> Capture:
     Raises:
         InvalidInput: the image cannot be decoded, exceeds a limit or has no known resolution.
     """
-    return prepare(
-        image.data,
-        params,
-        requested_dpi=image.requested_dpi,
-        default_dpi=image.default_dpi,
-        limits=image.limits,
-    )
+    with _PREPARING:
+        return prepare(
+            image.data,
+            params,
+            requested_dpi=image.requested_dpi,
+            default_dpi=image.default_dpi,
+            limits=image.limits,
+        )
 
 
 def require_fingerprint(quality: Quality, minimum: int) -> None:

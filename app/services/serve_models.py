@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from app.core.errors import Conflict, ModelRefused, NotFound
-from app.core.ports import ModelShelf, Store
+from app.core.ports import LoadedModel, ModelShelf, Store
 from app.core.records import ModelAlias
 from app.imaging.decode import ImageLimits
 from app.services.promote import complete_promotion, refuse_promotion
@@ -57,6 +57,16 @@ def follow_aliases(serving: Serving) -> bool:
     return False
 
 
+def catch_up(serving: Serving) -> None:
+    """Re-embed under the model in service what is not yet.
+
+    A request that began before a promotion may store its template after it.
+    """
+    active = _active(serving)
+    if active is not None:
+        _reembed(serving, serving.shelf.get(active))
+
+
 def release_unused(serving: Serving) -> None:
     """Keep in memory what serves, what served before, and what templates still hang on."""
     active = _active(serving)
@@ -76,10 +86,7 @@ def _promote(serving: Serving, candidate: str) -> bool:
         refuse_promotion(serving.store, candidate, problem)
         return False
 
-    def told(done: int) -> None:
-        log.info("re-embedded %d templates under model %s", done, candidate)
-
-    reembed(serving.store, model, serving.limits, told, serving.should_stop)
+    _reembed(serving, model)
     if serving.should_stop():
         return False  # the candidate stays one, the next start goes on
     try:
@@ -89,9 +96,15 @@ def _promote(serving: Serving, candidate: str) -> bool:
         return False
     serving.shelf.activate(model)
     log.info("model %s is in service", candidate)
-    # Enrolments that finished under the old model while the others were re-embedded.
-    reembed(serving.store, model, serving.limits, told, serving.should_stop)
+    catch_up(serving)
     return True
+
+
+def _reembed(serving: Serving, model: LoadedModel) -> None:
+    def told(done: int) -> None:
+        log.info("re-embedded %d templates under model %s", done, model.id)
+
+    reembed(serving.store, model, serving.limits, told, serving.should_stop)
 
 
 def _active(serving: Serving) -> str | None:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from app.core.clock import now_ms
-from app.core.ports import Store
+from app.core.errors import ModelRefused, NotFound
+from app.core.ports import Store, Transaction
 from app.core.records import Job, JobState, ModelAlias
 from app.learning.progress import Sink
 from app.learning.recipes import Recipe, find_recipe
 from app.learning.train import BaseModel, FolderData, Order, Trained, train
+from app.matching.calibration import Calibration
 from app.networks.device import Device
 from app.networks.restore import read_params, restore_encoder, verified_manifest
 from app.services import audit
@@ -20,6 +23,8 @@ from app.services.promote import propose
 from app.services.submit_training import TrainingFolders
 from app.services.training_spec import TrainingSpec
 from model_store import Registry
+
+log = logging.getLogger(__name__)
 
 SEEDS_APART = 10
 SEEDS_FROM = 1_000_000
@@ -43,11 +48,16 @@ class Training:
 
 @dataclass(frozen=True, slots=True)
 class TrainingOutcome:
-    """A published model, what the job says of it, and whether it is to go into service."""
+    """A published model, what the job says of it, and whether it is to go into service.
+
+    Attributes:
+        compared_with: the champion that the model was better than; None where there was none.
+    """
 
     model_id: str
     result: dict[str, Any]
     promote: bool
+    compared_with: str | None
 
 
 def recipe_of(spec: TrainingSpec) -> Recipe:
@@ -72,6 +82,8 @@ def recipe_of(spec: TrainingSpec) -> Recipe:
         population = replace(population, seed=SEEDS_FROM + SEEDS_APART * spec.seed)
     if spec.fingers is not None:
         population = replace(population, training=spec.fingers)
+    if spec.calibration_fingers is not None:
+        population = replace(population, calibration=spec.calibration_fingers)
     return replace(recipe, schedule=schedule, population=population)
 
 
@@ -82,7 +94,7 @@ def train_model(tools: Training, spec: TrainingSpec, sink: Sink) -> TrainingOutc
         InvalidInput: the order cannot be carried out.
         Cancelled, LeaseLost: raised by the sink to stop.
     """
-    base = _base(tools)
+    base = _base(tools, spec)
     trained = train(
         Order(
             recipe_of(spec),
@@ -97,11 +109,15 @@ def train_model(tools: Training, spec: TrainingSpec, sink: Sink) -> TrainingOutc
     sink({"phase": "publishing"})
     manifest = tools.registry.publish(trained.draft, trained.files)
     promote = spec.promote == "if_better" and (trained.gate is None or trained.gate.better)
-    return TrainingOutcome(manifest.id, _result(manifest.id, trained, promote), promote)
+    result = _result(manifest.id, trained, promote)
+    return TrainingOutcome(manifest.id, result, promote, None if base is None else base.id)
 
 
 def conclude(store: Store, actor: Actor, job: Job, outcome: TrainingOutcome) -> None:
     """End the job and, where it earned it, propose its model: both or neither.
+
+    A job that somebody cancelled at the last moment ends so, and proposes nothing; nor does one
+    whose model was compared with another than what is in service by now.
 
     Raises:
         LeaseLost: the job is another worker's by now; nothing is promoted.
@@ -109,20 +125,57 @@ def conclude(store: Store, actor: Actor, job: Job, outcome: TrainingOutcome) -> 
     with store.write() as tx:
         tx.jobs.check_fence(job)
         tx.audit.record(audit.event(actor, "model.published", outcome.model_id, job=job.id))
-        if outcome.promote:
+        stored = tx.jobs.get(job.id)
+        cancelled = stored is not None and stored.state is JobState.CANCELLING
+        withheld = _withheld(tx, outcome, cancelled) if outcome.promote else None
+        if outcome.promote and withheld is None:
             propose(tx, actor, outcome.model_id)
-        tx.jobs.finish(job, JobState.SUCCEEDED, now_ms(), result=outcome.result)
+        state = JobState.CANCELLED if cancelled else JobState.SUCCEEDED
+        tx.jobs.finish(job, state, now_ms(), result=_told(outcome, withheld))
 
 
-def _base(tools: Training) -> BaseModel | None:
+def _withheld(tx: Transaction, outcome: TrainingOutcome, cancelled: bool) -> str | None:
+    """Why a model that would go into service does not; None where it does."""
+    if cancelled:
+        return "the job was cancelled"
+    champion = tx.aliases.get(ModelAlias.CHAMPION)
+    if champion == outcome.compared_with:
+        return None
+    return (
+        f"it was compared with {outcome.compared_with or 'no model'}, but {champion or 'none'} is "
+        "in service; promote it by hand if it is the better one"
+    )
+
+
+def _told(outcome: TrainingOutcome, withheld: str | None) -> dict[str, Any]:
+    if withheld is None:
+        return outcome.result
+    return outcome.result | {"promotion_requested": False, "promotion_withheld": withheld}
+
+
+def _base(tools: Training, spec: TrainingSpec) -> BaseModel | None:
+    """The champion; none where the order can do without and it cannot be loaded."""
     with tools.store.read() as tx:
         champion = tx.aliases.get(ModelAlias.CHAMPION)
     if champion is None:
         return None
+    try:
+        return _load_base(tools, champion)
+    except (ModelRefused, NotFound) as error:
+        if spec.base != "scratch" or spec.data != "synthetic":
+            raise
+        log.warning("there is no comparison with the champion: %s", error.detail)
+        return None
+
+
+def _load_base(tools: Training, champion: str) -> BaseModel:
     manifest = verified_manifest(tools.registry, champion)
     with tools.device.scope():
         return BaseModel(
-            champion, restore_encoder(tools.registry, manifest), *read_params(manifest)
+            champion,
+            restore_encoder(tools.registry, manifest),
+            *read_params(manifest),
+            Calibration.from_dict(manifest.calibration).minimum_fmr,
         )
 
 

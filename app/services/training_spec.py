@@ -20,6 +20,7 @@ _WHOLE = {
     "fingers": (2, 1_000_000),
     "steps": (1, 10_000_000),
     "batch_fingers": (2, 4096),
+    "calibration_fingers": (40, 20_000),
     "seed": (0, 2**32 - 1),
 }
 
@@ -37,6 +38,8 @@ class TrainingSpec:
         fingers: synthetic fingers to train on.
         steps: batches in all.
         batch_fingers: fingers a batch.
+        calibration_fingers: synthetic fingers that make the table score -> FMR; n of them support
+            no FMR below 60 / (n (n - 1)).
         seed: of everything that is drawn.
         base: weights to begin with: those in service, or none.
         promote: whether a better model goes into service without being asked again.
@@ -50,6 +53,7 @@ class TrainingSpec:
     fingers: int | None = None
     steps: int | None = None
     batch_fingers: int | None = None
+    calibration_fingers: int | None = None
     seed: int | None = None
     base: Base = "champion"
     promote: Promote = "manual"

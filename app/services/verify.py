@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
 
-from app.core.errors import Conflict, InvalidInput, ModelRefused, NotFound
+from app.core.errors import InvalidInput
 from app.core.ports import LoadedModel, Transaction
 from app.core.records import ReferenceTemplate, Template
 from app.core.types import Descriptor, Probe
-from app.matching.score import compare
+from app.matching.score import compare_many, stack_references
 from app.services import audit
 from app.services.attempt import Attempt
 from app.services.context import Actor, Recognition
@@ -21,9 +21,12 @@ from app.services.identifiers import is_person_id
 from app.services.outcomes import Decision, Verification
 from app.services.policy import fmr_in_force, verification_threshold
 from app.services.recognise import ProbeImage, require_fingerprint
+from app.services.references import Chosen, choose_references
 
 # Stands for "no template" where the store is asked for references all the same.
 NO_TEMPLATE = "0" * 26
+# References are filled up with decoys to a multiple of this: as many as one enrolment takes.
+REFERENCES_A_STEP = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +44,7 @@ class VerifyRequest:
 
 @dataclass(frozen=True, slots=True)
 class _Scored:
-    """The best comparison of one model, with that model's threshold; no reference for a decoy."""
+    """The best comparison of one model, with that model's threshold; no reference for decoys."""
 
     score: float
     threshold: float
@@ -56,16 +59,18 @@ class _Scored:
 def verify(ctx: Recognition, actor: Actor, request: VerifyRequest) -> Verification:
     """Compare the probe with the claimed references.
 
-    A person or template that is not there takes the same way with a decoy for a reference, so
-    neither the answer nor its time tells whether somebody is enrolled. The answer's ``fmr`` is the
-    rate that was asked for; ``verification_threshold`` says what several references do to it.
+    A person or template that is not there, or that no loadable model knows, takes the same way
+    with decoys for references: neither the answer nor its time tells whether somebody is enrolled
+    (up to ten references under the active model; more cost a step more).
+
+    The answer's ``fmr`` holds for the person, not for a comparison: n references are compared at
+    fmr / n each, and no more of them than the calibration has counts for (``choose_references``).
 
     Raises:
         PolicyNotSupported: the calibration has no counts for the rate (before any look-up).
         NotFound: there is no such gallery.
         InvalidInput: the claim is ambiguous, or the image or its resolution cannot be used.
         QualityTooLow: the image is not of a finger.
-        Conflict: the references are under models that are gone; the person must enrol again.
     """
     _check_claim(request)
     model = ctx.models.active()
@@ -77,10 +82,11 @@ def verify(ctx: Recognition, actor: Actor, request: VerifyRequest) -> Verificati
     require_fingerprint(capture.quality, ctx.minimum_quality)
     with attempt.watch.stage("store"), ctx.store.read() as tx:
         claimed = _claimed(tx, request)
-    best = _best(attempt, probe, claimed, fmr)
+    chosen = choose_references(ctx, model, claimed, fmr)
+    best = _best(attempt, probe, chosen, fmr)
     poor = capture.quality.score < ctx.minimum_quality
     with attempt.watch.stage("store"):
-        matched = _recorded(attempt, request, best, poor, fmr)
+        matched = _recorded(attempt, request, best, poor, fmr, chosen.left_out)
     return Verification(
         decision=_decision(matched is not None, poor),
         model_id=best.reference.model_id if matched and best.reference else model.id,
@@ -120,81 +126,50 @@ def _claimed(tx: Transaction, request: VerifyRequest) -> list[ReferenceTemplate]
     return [ref for ref in references if ref.template.gallery == request.gallery]
 
 
-def _best(
-    attempt: Attempt, probe: ProbeImage, claimed: Sequence[ReferenceTemplate], fmr: float
-) -> _Scored:
+def _best(attempt: Attempt, probe: ProbeImage, chosen: Chosen, fmr: float) -> _Scored:
     """The comparison that convinces most: by its FMR, since scores never cross models."""
     watch = attempt.watch
-    by_model = _comparable(attempt.ctx, attempt.model, claimed)
-    count = sum(len(references) for _, references in by_model.values())
     scored = []
-    for model, references in by_model.values():
+    for model, references in chosen.parts:
         with watch.stage("embed"):
             seen = probe.under(model)
-        threshold = verification_threshold(model.calibration, fmr, count)
+        threshold = verification_threshold(model.calibration, fmr, chosen.count)
         with watch.stage("match"):
             scored.append(_scored(model, seen, references, threshold))
     return min(scored, key=lambda best: (not best.matches, best.fmr))
 
 
-def _comparable(
-    ctx: Recognition, active: LoadedModel, claimed: Sequence[ReferenceTemplate]
-) -> Mapping[str, tuple[LoadedModel, list[ReferenceTemplate]]]:
-    """Model -> references to compare under it: the active one's, else another that loads.
-
-    Where nothing is claimed the active model stands alone, and a decoy takes the reference's place.
-    """
-    known: dict[str, dict[str, ReferenceTemplate]] = defaultdict(dict)
-    for ref in claimed:
-        known[ref.template.id][ref.model_id] = ref
-    chosen: dict[str, tuple[LoadedModel, list[ReferenceTemplate]]] = {}
-    for descriptors in known.values():
-        newest_first = list(reversed(descriptors))
-        if active.id in descriptors:
-            newest_first = [active.id]
-        model = next(filter(None, (_loaded(ctx, active, m) for m in newest_first)), None)
-        if model is not None:
-            chosen.setdefault(model.id, (model, []))[1].append(descriptors[model.id])
-    if known and not chosen:
-        raise Conflict(
-            "the enrolled templates belong to a model that is not available any more; "
-            "enrol the person again",
-            slug="re_enrolment_needed",
-        )
-    return chosen or {active.id: (active, [])}
-
-
-def _loaded(ctx: Recognition, active: LoadedModel, model_id: str) -> LoadedModel | None:
-    if model_id == active.id:
-        return active
-    try:
-        return ctx.models.get(model_id)
-    except (ModelRefused, NotFound):
-        return None
-
-
 def _scored(
     model: LoadedModel, probe: Probe, references: Sequence[ReferenceTemplate], threshold: float
 ) -> _Scored:
-    if not references:
-        score = compare(probe, decoy(probe.cells.shape[1:]), model.matching)
-        return _Scored(score, threshold, model.calibration.fmr_at(score), None)
-    scores = [compare(probe, ref.descriptor, model.matching) for ref in references]
-    best = max(range(len(scores)), key=scores.__getitem__)
-    fmr = model.calibration.fmr_at(scores[best])
-    return _Scored(scores[best], threshold, fmr, references[best])
+    """The best reference; among decoys, so that the work does not tell how many there are."""
+    count = REFERENCES_A_STEP * max(1, math.ceil(len(references) / REFERENCES_A_STEP))
+    nobody = decoys(probe.cells.shape[1:])[: count - len(references)]
+    compared = [*(ref.descriptor for ref in references), *nobody]
+    scores = compare_many(probe, *stack_references(compared), model.matching)
+    best = int(scores[: len(references) or count].argmax())
+    score = float(scores[best])
+    reference = references[best] if references else None
+    return _Scored(score, threshold, model.calibration.fmr_at(score), reference)
 
 
 @cache
-def decoy(shape: tuple[int, ...]) -> Descriptor:
-    """A reference of nobody: random unit vectors, drawn once a process, and a full mask."""
-    cells = np.random.default_rng().standard_normal(shape, dtype=np.float32)
+def decoys(shape: tuple[int, ...]) -> tuple[Descriptor, ...]:
+    """References of nobody: random unit vectors, drawn once a process, and full masks."""
+    rng = np.random.default_rng()
+    cells = rng.standard_normal((REFERENCES_A_STEP, *shape), dtype=np.float32)
     cells /= np.linalg.norm(cells, axis=-1, keepdims=True)
-    return Descriptor(cells, np.ones(shape[:2], np.float32))
+    mask = np.ones(shape[:2], np.float32)
+    return tuple(Descriptor(one, mask) for one in cells)
 
 
 def _recorded(
-    attempt: Attempt, request: VerifyRequest, best: _Scored, poor: bool, fmr: float
+    attempt: Attempt,
+    request: VerifyRequest,
+    best: _Scored,
+    poor: bool,
+    fmr: float,
+    left_out: str | None,
 ) -> Template | None:
     """Record the decision and give the matched template, unless it was deleted meanwhile."""
     wanted = best.reference.template.id if best.reference and best.matches else NO_TEMPLATE
@@ -209,6 +184,7 @@ def _recorded(
                 template_id=matched.id if matched else None,
                 model_id=attempt.model.id,
                 fmr=fmr,
+                templates_left_out=left_out,
             )
         )
     return matched

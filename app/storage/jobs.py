@@ -100,6 +100,8 @@ class SqlJobs:
     ) -> None:
         """End the job, or put it back in the queue: what was to be cancelled is cancelled then.
 
+        Putting it back gives the attempt back too: nothing failed, the worker was told to stop.
+
         Raises:
             LeaseLost: the job is no longer this worker's.
             ValueError: the state is neither an end nor QUEUED.
@@ -110,7 +112,8 @@ class SqlJobs:
         if state is JobState.QUEUED and stored.state is JobState.CANCELLING:
             state = JobState.CANCELLED
         if state is JobState.QUEUED:
-            self._change(stored, state=state, worker=None, lease_until_ms=None)
+            attempt = max(stored.attempt - 1, 0)
+            self._change(stored, state=state, worker=None, lease_until_ms=None, attempt=attempt)
         else:
             self._end(stored, state, now_ms, result=result, problem=problem)
 

@@ -11,6 +11,8 @@ MAX_ROTATION_DEG = 35.0
 MAX_TORSION_DEG = 8.0
 MAX_TRACTION_MM = 0.8
 MAX_RESOLUTION_ERROR = 0.02
+# Valleys are at least this light, so that ridges 70 levels darker are still grey levels.
+LEAST_VALLEY = 100.0
 PARTIAL_SHARE = 0.2
 
 
@@ -145,7 +147,7 @@ def draw_sensor(rng: np.random.Generator) -> Sensor:
     """Optical readers with a white ground, capacitive ones with a grey ground, and between."""
     white = rng.random() < 0.65
     background = 255.0 - rng.gamma(1.2, 4.0) if white else rng.uniform(150.0, 240.0)
-    valley = background - abs(rng.normal(0.0, 8.0 if white else 20.0))
+    valley = max(background - abs(rng.normal(0.0, 8.0 if white else 20.0)), LEAST_VALLEY)
     ridge = rng.uniform(5.0, 110.0) if white else rng.uniform(5.0, valley - 70.0)
     return Sensor(
         window_mm=(rng.uniform(12.0, 20.0), rng.uniform(16.0, 25.0)),

@@ -174,19 +174,19 @@ def test_finish_refuses_states_that_are_no_end(store: Store, make: Make) -> None
         tx.jobs.finish(job, JobState.RUNNING, 120)
 
 
-def test_a_job_put_back_is_claimed_again_until_its_attempts_end(store: Store, make: Make) -> None:
+def test_an_orderly_stop_uses_up_no_attempt(store: Store, make: Make) -> None:
     add(store, make.job(max_attempts=2))
-    job = claim(store, 100)
-    with store.write() as tx:
-        tx.jobs.finish(job, JobState.QUEUED, 101)
-        with pytest.raises(LeaseLost):
-            tx.jobs.check_fence(job)
-    assert stored(store).worker is None
-    again = claim(store, 102, "w2")
-    assert (again.attempt, again.fence) == (2, 2)
-    with store.write() as tx:
-        tx.jobs.finish(again, JobState.QUEUED, 103)
-    assert try_claim(store, 104) is None
+    for stop in range(1, 5):
+        job = claim(store, 100 * stop)
+        assert (job.attempt, job.fence) == (1, stop)
+        with store.write() as tx:
+            tx.jobs.finish(job, JobState.QUEUED, 100 * stop + 1)
+            with pytest.raises(LeaseLost):
+                tx.jobs.check_fence(job)
+        assert (stored(store).worker, stored(store).attempt) == (None, 0)
+    claim(store, 1000)  # and goes away
+    assert claim(store, 2000).attempt == 2
+    assert try_claim(store, 3000) is None
     assert stored(store).state is JobState.FAILED
 
 

@@ -5,17 +5,21 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from app.core.errors import Conflict, InvalidInput, NotFound, PolicyNotSupported, QualityTooLow
+from app.core.errors import InvalidInput, NotFound, PolicyNotSupported, QualityTooLow
+from app.core.params import MatchingParams
 from app.core.ports import LoadedModel
-from app.core.types import Descriptor, PreparedSample
+from app.core.types import Descriptor, FloatArray, PreparedSample, Probe
+from app.matching.score import compare_many
 from app.services import galleries, persons
 from app.services.compare import CompareRequest, compare_images
 from app.services.context import Recognition
-from app.services.outcomes import Decision
+from app.services.outcomes import Decision, OnDuplicate
 from app.services.quality import check_quality
-from app.services.verify import VerifyRequest, decoy, verify
+from app.services.verify import VerifyRequest, verify
+from app.services.verify import decoys as nobody
 from tests.fakes.models import FakeEmbedder, FakeLiveModels, calibration, model
 from tests.fakes.prints import blank_png, poor_png, print_png
 from tests.fakes.recognition import ACTOR, actions, enrol, opened
@@ -84,15 +88,53 @@ def test_an_unknown_person_takes_the_same_way(live: tuple[Recognition, FakeLiveM
 def test_a_decoy_never_matches_whatever_its_score(
     ctx: Recognition, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("app.services.verify.compare", lambda *_: 1.0)
+    def all_alike(_probe: Probe, cells: FloatArray, *_: object) -> FloatArray:
+        return np.ones(len(cells), np.float32)
+
+    monkeypatch.setattr("app.services.verify.compare_many", all_alike)
     assert verify(ctx, ACTOR, claim(1, "nobody")).decision is Decision.NO_MATCH
 
 
-def test_a_decoy_is_unit_vectors_under_a_full_mask() -> None:
-    drawn = decoy((6, 6, 8))
-    assert drawn is decoy((6, 6, 8))
-    assert (drawn.cells**2).sum(axis=-1) == pytest.approx(1.0, abs=1e-5)
-    assert drawn.mask.min() == 1.0
+def test_a_decoy_beside_references_never_wins(
+    ctx: Recognition, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def only_decoys(_probe: Probe, cells: FloatArray, *_: object) -> FloatArray:
+        return np.arange(len(cells)) >= 2
+
+    monkeypatch.setattr("app.services.verify.compare_many", only_decoys)
+    enrol(ctx, "ada", 1, 2)
+    answer = verify(ctx, ACTOR, claim(1))
+    assert (answer.decision, answer.score) == (Decision.NO_MATCH, 0.0)
+
+
+def test_decoys_are_unit_vectors_under_full_masks() -> None:
+    drawn = nobody((6, 6, 8))
+    assert drawn is nobody((6, 6, 8))
+    for one in drawn:
+        assert (one.cells**2).sum(axis=-1) == pytest.approx(1.0, abs=1e-5)
+        assert one.mask.min() == 1.0
+    assert len({one.cells.tobytes() for one in drawn}) == 10
+
+
+@pytest.mark.parametrize(("references", "compared"), [(0, 10), (1, 10), (10, 10), (11, 20)])
+def test_the_work_does_not_tell_how_many_references_there_are(
+    ctx: Recognition, monkeypatch: pytest.MonkeyPatch, references: int, compared: int
+) -> None:
+    seeds = range(1, references + 1)
+    for part in (seeds[:10], seeds[10:]):
+        if part:
+            enrol(ctx, "ada", *part, on_duplicate=OnDuplicate.ALLOW)
+    counts: list[int] = []
+
+    def counted(
+        probe: Probe, cells: FloatArray, mask: FloatArray, params: MatchingParams
+    ) -> FloatArray:
+        counts.append(len(cells))
+        return compare_many(probe, cells, mask, params)
+
+    monkeypatch.setattr("app.services.verify.compare_many", counted)
+    verify(ctx, ACTOR, claim(2))
+    assert counts == [compared]
 
 
 def test_one_finger_can_be_claimed(ctx: Recognition) -> None:
@@ -147,8 +189,35 @@ def test_several_references_share_the_rate(ctx: Recognition) -> None:
     table = calibration()
     enrol(ctx, "ada", 1, 3, 4, 5)
     assert verify(ctx, ACTOR, claim(2, fmr=1e-2)).threshold == table.threshold(1e-2 / 4)
-    # 1e-4 / 4 has no counts in this calibration: its smallest rate is taken.
-    assert verify(ctx, ACTOR, claim(2, fmr=1e-4)).threshold == table.threshold(table.minimum_fmr)
+    # 1e-4 / 4 has no counts in this calibration, 1e-4 / 3 has: three are compared.
+    assert verify(ctx, ACTOR, claim(2, fmr=1e-4)).threshold == table.threshold(1e-4 / 3)
+
+
+def test_where_the_rate_is_not_for_all_the_best_references_are_compared(ctx: Recognition) -> None:
+    enrol(ctx, "ada", 1, 3, 4, 5)
+    with ctx.store.read() as tx:
+        held = tx.templates.of_person("default", "ada")
+    seeds = dict(zip([t.id for t in held], (1, 3, 4, 5), strict=True))
+    best = sorted(held, key=lambda t: (-t.quality, -t.created_ms, t.id))
+    kept = [seeds[template.id] for template in best[:3]]
+    for seed in seeds.values():
+        expected = Decision.MATCH if seed in kept else Decision.NO_MATCH
+        assert verify(ctx, ACTOR, claim(seed, fmr=1e-4)).decision is expected
+    only = verify(ctx, ACTOR, claim(kept[0], fmr=calibration().minimum_fmr))
+    assert only.threshold == calibration().threshold(calibration().minimum_fmr)
+    assert only.template_id == best[0].id
+    assert verify(ctx, ACTOR, claim(kept[1], fmr=3e-5)).decision is Decision.NO_MATCH
+
+
+def test_a_model_that_cannot_keep_the_rate_accepts_nobody(tmp_path: Path) -> None:
+    poor = model("model-a", table=calibration(30_000))
+    with opened(tmp_path / "w.db", poor, model("model-b")) as (ctx, models):
+        enrol(ctx, "ada", 1)
+        models.active_id = "model-b"
+        assert verify(ctx, ACTOR, claim(1, fmr=1e-3)).decision is Decision.MATCH
+        assert verify(ctx, ACTOR, claim(1, fmr=1e-4)).decision is Decision.NO_MATCH
+        with ctx.store.read() as tx:
+            assert tx.audit.page(None, 1)[0].details["templates_left_out"] == "fmr_not_supported"
 
 
 @pytest.mark.parametrize(
@@ -212,16 +281,25 @@ def test_a_person_with_templates_of_two_models_meets_each_under_its_own(
     assert verify(ctx, ACTOR, claim(3)).decision is Decision.NO_MATCH
 
 
-def test_a_person_whose_model_is_gone_must_enrol_again(
-    live: tuple[Recognition, FakeLiveModels],
+def test_a_person_whose_model_is_gone_is_answered_as_an_unknown_one(
+    live: tuple[Recognition, FakeLiveModels], caplog: pytest.LogCaptureFixture
 ) -> None:
     ctx, models = live
     enrol(ctx, "ada", 1)
     models.active_id = "model-b"
     models.refused.add("model-a")
-    with pytest.raises(Conflict) as caught:
-        verify(ctx, ACTOR, claim(1))
-    assert caught.value.slug == "re_enrolment_needed"
+    known, unknown = verify(ctx, ACTOR, claim(1)), verify(ctx, ACTOR, claim(1, "nobody"))
+    assert known.decision is unknown.decision is Decision.NO_MATCH
+    assert (known.model_id, known.score, known.threshold) == (
+        unknown.model_id,
+        unknown.score,
+        unknown.threshold,
+    )
+    with ctx.store.read() as tx:
+        of_unknown, of_known = tx.audit.page(None, 2)
+    assert of_known.details["templates_left_out"] == "model_gone"
+    assert "templates_left_out" not in of_unknown.details
+    assert "1 of 1 claimed templates cannot be compared (model_gone)" in caplog.text
     enrol(ctx, "ada", 1)
     assert verify(ctx, ACTOR, claim(1)).decision is Decision.MATCH
 

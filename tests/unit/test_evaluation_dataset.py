@@ -124,3 +124,9 @@ def test_public_sets_are_understood(datasets: Path, folder: str, images: int, fi
 def test_an_image_keeps_its_path() -> None:
     path = Path("some/where/7_3.PNG")
     assert parse_names([path]).images == [LabelledImage(path, "7", "3", "7")]
+
+
+def test_a_pattern_that_backtracks_for_ever_is_refused() -> None:
+    with pytest.raises(InvalidInput, match="takes more than") as refused:
+        parse_names([Path("a" * 60 + "_1.png")], r"(?P<finger>(?:a|a|a)+)\n")
+    assert refused.value.slug == "invalid_pattern"

@@ -1,8 +1,6 @@
 from __future__ import annotations
 
-import importlib.util
 import struct
-import sys
 import time
 import zlib
 from io import BytesIO
@@ -12,13 +10,12 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 from PIL import Image
 
-from app.core.errors import DpiUnknown, InvalidImage, InvalidInput
-from app.core.types import DpiSource, GrayImage
-from app.imaging import wsq
-from app.imaging.decode import ImageLimits, decode
-from app.imaging.resolution import resample, resolve_dpi
+from app.core.errors import InvalidImage
+from app.core.types import GrayImage
+from app.imaging.decode import ImageLimits, decode, inspect
 
 HEIGHT, WIDTH = 48, 40
 
@@ -62,66 +59,127 @@ def png_of_size(width: int, height: int) -> bytes:
     )
 
 
+def pixels(data: bytes) -> GrayImage:
+    return decode(data, inspect(data))
+
+
 def refusal(data: bytes, limits: ImageLimits | None = None) -> InvalidImage:
     with pytest.raises(InvalidImage) as caught:
-        decode(data, limits or ImageLimits())
+        decode(data, inspect(data, limits or ImageLimits()))
     return caught.value
 
 
 @pytest.mark.parametrize("name", LOSSLESS)
 def test_lossless_formats_give_back_the_pixels(name: str) -> None:
-    decoded = decode(VALID[name])
-    assert np.array_equal(decoded.image, grey())
-    assert decoded.format == name.split("-", maxsplit=1)[0]
+    assert np.array_equal(pixels(VALID[name]), grey())
+    header = inspect(VALID[name])
+    assert (header.width_px, header.height_px) == (WIDTH, HEIGHT)
+    assert header.format == name.split("-", maxsplit=1)[0]
 
 
 def test_jpeg_gives_back_about_the_pixels() -> None:
     smooth = np.broadcast_to(np.arange(64, dtype=np.uint8) * 3, (64, 64)).astype(np.uint8)
-    decoded = decode(encode(smooth, "JPEG", quality=95))
-    assert np.abs(decoded.image.astype(int) - smooth).max() < 8
+    found = pixels(encode(smooth, "JPEG", quality=95))
+    assert np.abs(found.astype(int) - smooth).max() < 8
 
 
 @pytest.mark.parametrize(
     ("name", "expected"), [("png", 500), ("bmp", 500), ("tiff", 500), ("jpeg", 500)]
 )
 def test_resolution_tag_is_read(name: str, expected: int) -> None:
-    assert decode(VALID[name]).file_dpi == pytest.approx(expected, rel=0.001)
+    assert inspect(VALID[name]).file_dpi == pytest.approx(expected, rel=0.001)
 
 
 @pytest.mark.parametrize("name", ["tiff-lzw", "pgm"])
 def test_absent_resolution_tag_is_none(name: str) -> None:
-    assert decode(VALID[name]).file_dpi is None
+    assert inspect(VALID[name]).file_dpi is None
 
 
 def test_resolution_that_differs_between_the_axes_is_none() -> None:
-    assert decode(encode(grey(), "PNG", dpi=(500, 250))).file_dpi is None
+    assert inspect(encode(grey(), "PNG", dpi=(500, 250))).file_dpi is None
 
 
 @pytest.mark.parametrize("mode", ["LA", "RGB", "RGBA", "P"])
 def test_modes_of_png_give_the_same_grey(mode: str) -> None:
-    assert np.array_equal(decode(encode(grey(), "PNG", mode)).image, grey())
+    assert np.array_equal(pixels(encode(grey(), "PNG", mode)), grey())
 
 
 @pytest.mark.parametrize("mode", ["CMYK", "YCbCr", "RGBA"])
 def test_modes_of_tiff_give_about_the_same_grey(mode: str) -> None:
-    found = decode(encode(grey(), "TIFF", mode)).image
+    found = pixels(encode(grey(), "TIFF", mode))
     assert np.abs(found.astype(int) - grey()).max() <= 2
 
 
 def test_bilevel_becomes_black_and_white() -> None:
-    found = decode(encode(((grey() > 128) * 255).astype(np.uint8), "PNG", "1")).image
+    found = pixels(encode(((grey() > 128) * 255).astype(np.uint8), "PNG", "1"))
     assert np.array_equal(found, (grey() > 128) * 255)
 
 
 def test_sixteen_bits_keep_their_scale() -> None:
     deep = Image.fromarray(grey().astype(np.uint16) * 257)
-    assert np.array_equal(decode(encode(deep, "PNG")).image, grey())
-    assert np.array_equal(decode(encode(deep, "TIFF")).image, grey())
+    assert np.array_equal(pixels(encode(deep, "PNG")), grey())
+    assert np.array_equal(pixels(encode(deep, "TIFF")), grey())
+
+
+@pytest.mark.parametrize("bits", [8, 10, 12, 14, 16])
+def test_shallower_levels_in_sixteen_bits_keep_theirs(bits: int) -> None:
+    white = 2**bits - 1
+    values = np.round(grey() / 255.0 * white).astype(np.uint16)
+    values[0, 0], values[1, 1] = 0, white
+    expected = np.round(values / white * 255.0)
+    assert np.array_equal(pixels(encode(Image.fromarray(values), "PNG")), expected)
+    assert np.array_equal(pixels(encode(Image.fromarray(values), "TIFF")), expected)
+    wide = Image.fromarray(values.astype(np.int32))
+    assert np.array_equal(pixels(encode(wide, "TIFF")), expected)
+
+
+def test_negative_and_wide_integers_are_stretched() -> None:
+    for values in (grey().astype(np.int32) - 100, grey().astype(np.int32) * 100_000):
+        found = pixels(encode(Image.fromarray(values), "TIFF"))
+        assert np.array_equal(found, np.round((grey() - grey().min()) / np.ptp(grey()) * 255.0))
+
+
+def test_one_value_everywhere_is_no_error() -> None:
+    for mode in ("F", "I", "I;16"):
+        assert not pixels(encode(Image.new(mode, (WIDTH, HEIGHT)), "TIFF")).any()
+
+
+@pytest.mark.parametrize("mode", ["L", "I;16", "RGB", "RGBA", "F"])
+def test_bands_join_without_a_seam(mode: str) -> None:
+    column = (np.arange(1500) % 256).astype(np.uint8)
+    column[0], column[-1] = 0, 255
+    image = np.repeat(column[:, None], 400, axis=1)
+    deep: dict[str, NDArray[Any]] = {
+        "I;16": image.astype(np.uint16) * 257,
+        "F": image.astype(np.float32),
+    }
+    tall = Image.fromarray(deep[mode]) if mode in deep else Image.fromarray(image).convert(mode)
+    assert np.array_equal(pixels(encode(tall, "TIFF")), image)
+
+
+@pytest.mark.parametrize("form", ["TIFF", "JPEG", "PNG"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_images_are_set_upright(form: str, orientation: int) -> None:
+    image = np.full((HEIGHT, WIDTH), 255, np.uint8)
+    image[:16, :16] = 0
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    found = pixels(encode(image, form, exif=exif))
+    corner = {1: (0, 0), 2: (0, -1), 3: (-1, -1), 4: (-1, 0)} | {
+        5: (0, 0),
+        6: (0, -1),
+        7: (-1, -1),
+        8: (-1, 0),
+    }
+    assert found.shape == ((HEIGHT, WIDTH) if orientation < 5 else (WIDTH, HEIGHT))
+    assert [found[c] < 20 for c in ((0, 0), (0, -1), (-1, -1), (-1, 0))] == [
+        c == corner[orientation] for c in ((0, 0), (0, -1), (-1, -1), (-1, 0))
+    ]
 
 
 def test_floats_are_stretched_and_must_be_numbers() -> None:
     values = grey().astype(np.float32) / 1000.0
-    found = decode(encode(Image.fromarray(values), "TIFF")).image
+    found = pixels(encode(Image.fromarray(values), "TIFF"))
     assert (found.min(), found.max()) == (0, 255)
     values[3, 3] = np.nan
     assert refusal(encode(Image.fromarray(values), "TIFF")).slug == "broken_image"
@@ -130,7 +188,7 @@ def test_floats_are_stretched_and_must_be_numbers() -> None:
 def test_transparency_is_paper() -> None:
     clear = np.zeros((HEIGHT, WIDTH, 4), np.uint8)
     clear[:, :20, 3] = 255
-    found = decode(encode(Image.fromarray(clear), "PNG")).image
+    found = pixels(encode(Image.fromarray(clear), "PNG"))
     assert (found[0, 0], found[0, -1]) == (0, 255)
 
 
@@ -140,7 +198,7 @@ def test_pgm_of_any_greatest_value(max_value: int) -> None:
     values = (np.arange(HEIGHT * WIDTH) % (max_value + 1)).astype(kind)
     data = b"P5 # remark\n%d %d\n%d\n" % (WIDTH, HEIGHT, max_value) + values.tobytes()
     expected = np.round(values.astype(float) * 255 / max_value)
-    assert np.array_equal(decode(data).image.ravel(), expected)
+    assert np.array_equal(pixels(data).ravel(), expected)
 
 
 def test_bomb_is_refused_at_once() -> None:
@@ -213,89 +271,8 @@ def test_damaged_files_decode_or_raise_invalid_image(
     for where, value in edits:
         damaged[int(where * len(damaged))] = value
     try:
-        decoded = decode(bytes(damaged[: round(keep * len(damaged))]))
+        found = pixels(bytes(damaged[: round(keep * len(damaged))]))
     except InvalidImage:
         return
-    assert decoded.image.dtype == np.uint8
-    assert min(decoded.image.shape) >= ImageLimits().min_side_px
-
-
-def wsq_header(width: int, height: int, comment: bytes = b"") -> bytes:
-    frame = struct.pack(">BBHHBHBHBH", 0, 255, height, width, 0, 0, 0, 0, 0, 0)
-    parts = b"\xff\xa0"
-    if comment:
-        parts += b"\xff\xa8" + struct.pack(">H", 2 + len(comment)) + comment
-    return parts + b"\xff\xa2" + struct.pack(">H", 2 + len(frame)) + frame
-
-
-def test_wsq_header_is_read_without_the_package() -> None:
-    data = wsq_header(388, 374, b"NIST_COM 3\nPPI 500\nLOSSY 1\n") + b"\xff\xa3\x00\x03\x00\xff\xa1"
-    header = wsq.read_header(data)
-    assert (header.width_px, header.height_px, header.dpi) == (388, 374, 500.0)
-
-
-@pytest.mark.parametrize("cut", range(1, 30))
-def test_cut_wsq_header_is_broken(cut: int) -> None:
-    data = wsq_header(388, 374) + b"\xff\xa3\x00\x03\x00\xff\xa1"
-    with pytest.raises(InvalidImage) as caught:
-        wsq.read_header(data[:-cut])
-    assert caught.value.slug == "broken_image"
-
-
-def test_wsq_without_the_package_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "wsq", None)
-    error = refusal(wsq_header(388, 374) + b"\xff\xa3\x00\x03\x00\xff\xa1")
-    assert error.slug == "unsupported_format"
-    assert "whorl[wsq]" in error.detail
-
-
-@pytest.mark.skipif(importlib.util.find_spec("wsq") is None, reason="the extra is not installed")
-def test_wsq_with_the_package() -> None:
-    importlib.import_module("wsq")
-    rows, columns = np.mgrid[:300, :256]
-    ridges = (128 + 90 * np.sin(np.hypot(rows - 150, columns - 128) * 0.7)).astype(np.uint8)
-    data = encode(ridges, "WSQ")
-    decoded = decode(data)
-    assert decoded.format == "wsq"
-    assert np.abs(decoded.image.astype(int) - ridges).mean() < 12
-    assert refusal(data, ImageLimits(max_pixels=1000)).slug == "image_too_large"
-    assert refusal(data[:-2]).slug == "broken_image"
-
-
-@pytest.mark.parametrize("dpi", [500.0, 499.999, 508.0, 512.0, 569.0, 1000.0])
-def test_sensor_resolution_in_the_file_wins(dpi: float) -> None:
-    assert resolve_dpi(dpi, 300.0, 400.0) == (dpi, DpiSource.FILE)
-
-
-@pytest.mark.parametrize("dpi", [None, 0.0, 1.0, 72.0, 96.0, 100.0, 150.0, 200.0, 300.0, 600.0])
-def test_other_resolutions_in_the_file_do_not_count(dpi: float | None) -> None:
-    assert resolve_dpi(dpi, 400.0, 500.0) == (400.0, DpiSource.REQUEST)
-    assert resolve_dpi(dpi, None, 500.0) == (500.0, DpiSource.GALLERY)
-    with pytest.raises(DpiUnknown, match="dpi"):
-        resolve_dpi(dpi, None, None)
-
-
-@pytest.mark.parametrize("dpi", [-1.0, 0.0, 99.0, 2001.0, float("nan"), float("inf")])
-def test_impossible_resolutions_are_refused(dpi: float) -> None:
-    with pytest.raises(InvalidInput) as caught:
-        resolve_dpi(None, dpi, None)
-    assert caught.value.slug == "dpi_out_of_range"
-
-
-@given(st.integers(20, 300), st.integers(20, 300), st.sampled_from([150, 250, 500, 569, 1000]))
-def test_resampling_keeps_millimetres(height: int, width: int, dpi: int) -> None:
-    if max(height, width) / dpi * 25.4 > 60:
-        return
-    found = resample(np.zeros((height, width), np.uint8), dpi, 250)
-    assert abs(found.shape[0] - height * 250 / dpi) <= 0.5
-    assert abs(found.shape[1] - width * 250 / dpi) <= 0.5
-
-
-def test_resampling_at_the_same_scale_changes_nothing() -> None:
-    assert np.array_equal(resample(grey(), 250, 250), grey())
-
-
-def test_too_large_captures_are_refused() -> None:
-    with pytest.raises(InvalidInput) as caught:
-        resample(np.zeros((1300, 400), np.uint8), 500, 250)
-    assert caught.value.slug == "capture_too_large"
+    assert found.dtype == np.uint8
+    assert min(found.shape) >= ImageLimits().min_side_px

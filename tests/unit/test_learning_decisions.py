@@ -17,11 +17,11 @@ from app.core.types import Descriptor, PreparedSample
 from app.evaluation.report import Evaluation
 from app.learning.fit import FitProgress
 from app.learning.folders import LabelledSamples, read_folder, split_subjects
-from app.learning.gate import decide
+from app.learning.gate import Judged, decide
 from app.learning.judge import embed_gallery, judge_samples
 from app.learning.prints import grow_fingers, impression_rng
 from app.learning.progress import Phases
-from app.learning.recipes import RECIPES, find_recipe
+from app.learning.recipes import RECIPES, Schedule, find_recipe
 from app.learning.train import _same_weights
 from app.matching.score import compare
 from app.networks.encoder import build_encoder
@@ -37,15 +37,17 @@ def measured(name: str, eer: float, miss: float | None) -> Evaluation:
     return Evaluation(name, "all", 8, 4, 10, 100, 0.0, eer, {"0.01": miss, "0.001": None}, 1.0)
 
 
-def verdict(
-    new: dict[str, tuple[float, float | None]],
-    old: dict[str, tuple[float, float | None]],
-    target: str,
-) -> tuple[bool, tuple[str, ...]]:
-    challenger = {name: measured(name, *rates) for name, rates in new.items()}
-    champion = {name: measured(name, *rates) for name, rates in old.items()}
-    decision = decide(challenger, champion, target)
-    return decision.better, decision.reasons
+Rates = dict[str, tuple[float, float | None]]
+
+
+def judged(rates: Rates, minimum_fmr: float = 1e-4) -> Judged:
+    return Judged({name: measured(name, *found) for name, found in rates.items()}, minimum_fmr)
+
+
+def verdict(new: Rates, old: Rates, target: str) -> tuple[bool, tuple[str, ...]]:
+    """Whether it is better, and what is said of the sets."""
+    decision = decide(judged(new), judged(old), target)
+    return decision.better, decision.reasons[1:]
 
 
 def test_a_model_with_fewer_errors_is_better() -> None:
@@ -68,7 +70,7 @@ def test_no_gain_is_not_better() -> None:
 
 
 def test_a_site_must_gain_and_the_rest_must_not_lose() -> None:
-    old: dict[str, tuple[float, float | None]] = {"synthetic": (0.1, 0.2), "site": (0.3, 0.5)}
+    old: Rates = {"synthetic": (0.1, 0.2), "site": (0.3, 0.5)}
     assert verdict({"synthetic": (0.12, 0.2), "site": (0.2, 0.5)}, old, "site")[0]
     assert not verdict({"synthetic": (0.1, 0.21), "site": (0.2, 0.4)}, old, "site")[0]
     assert not verdict({"synthetic": (0.05, 0.1), "site": (0.3, 0.5)}, old, "site")[0]
@@ -78,6 +80,29 @@ def test_counts_that_say_nothing_forbid_nothing() -> None:
     better, reasons = verdict({"site": (0.1, None)}, {"site": (0.2, 0.1)}, "site")
     assert better
     assert "0.1000 -> unknown" in reasons[0]
+
+
+@pytest.mark.parametrize(
+    ("new_fmr", "old_fmr", "enough"),
+    [
+        (1e-4, 1e-6, True),  # the rate in use is supported, whatever the champion could
+        (1.1e-4, 1e-6, False),
+        (1e-2, 1e-2, True),  # the champion could not do better either
+        (1e-2, 1e-3, False),
+        (1e-6, 1e-2, True),
+    ],
+)
+def test_a_calibration_must_support_the_rates_in_use(
+    new_fmr: float, old_fmr: float, enough: bool
+) -> None:
+    decision = decide(
+        judged({"synthetic": (0.1, 0.3)}, new_fmr),
+        judged({"synthetic": (0.2, 0.3)}, old_fmr),
+        "synthetic",
+    )
+    assert decision.better is enough
+    assert decision.reasons[0].startswith("calibration: supports FMR")
+    assert decision.reasons[0].endswith("(too few fingers)") is not enough
 
 
 # --- recipes and orders --------------------------------------------------------------------------
@@ -98,14 +123,26 @@ def test_recipes_have_names_and_their_populations_keep_apart() -> None:
 def test_an_order_changes_what_it_names() -> None:
     plain = recipe_of(TrainingSpec(recipe="quick"))
     assert plain == RECIPES["quick"]
-    found = recipe_of(TrainingSpec(recipe="quick", fingers=9, steps=3, batch_fingers=5, seed=4))
-    assert (found.population.training, found.schedule.steps) == (9, 3)
-    assert (found.schedule.steps_per_epoch, found.schedule.warmup_steps) == (3, 0)
+    found = recipe_of(
+        TrainingSpec(
+            recipe="quick", fingers=9, calibration_fingers=40, steps=3, batch_fingers=5, seed=4
+        )
+    )
+    assert (found.population.training, found.population.calibration) == (9, 40)
+    schedule = found.schedule
+    assert (schedule.epochs, schedule.epoch_steps, schedule.warmup_steps) == (1, 3, 0)
     assert (found.schedule.batch_fingers, found.schedule.seed) == (5, 4)
     other = recipe_of(TrainingSpec(recipe="quick", seed=5))
     # Training, held-out and calibration fingers grow from neighbouring seeds.
     seeds = {r.population.seed + k for r in (plain, found, other) for k in range(3)}
     assert len(seeds) == 9
+
+
+@given(st.integers(1, 5000), st.integers(1, 300))
+def test_epochs_are_of_one_length_and_lose_no_step(steps: int, most: int) -> None:
+    schedule = Schedule(steps=steps, steps_per_epoch=most)
+    assert schedule.epoch_steps <= most
+    assert steps <= schedule.epochs * schedule.epoch_steps < steps + schedule.epochs
 
 
 # --- progress ------------------------------------------------------------------------------------
@@ -147,15 +184,14 @@ def labelled(rows: list[tuple[str, str]]) -> LabelledSamples:
 @given(
     st.lists(st.tuples(st.integers(0, 9), st.integers(0, 2)), min_size=8, max_size=60),
     st.floats(0, 1),
-    st.integers(0, 99),
 )
 def test_a_split_leaves_pairs_on_both_sides_and_parts_nobody(
-    drawn: list[tuple[int, int]], share: float, seed: int
+    drawn: list[tuple[int, int]], share: float
 ) -> None:
     read = labelled([(f"s{s}", f"s{s}_{f}") for s, f in drawn])
     twice = {f for f in read.fingers if read.fingers.count(f) > 1}
     assume(len(twice) >= 4)  # read_folder makes sure of it
-    learned, held_out = split_subjects(read, share, seed)
+    learned, held_out = split_subjects(read, share)
     for side in (learned, held_out):
         pairs = {f for f in side.fingers if side.fingers.count(f) > 1}
         assert len(pairs) >= 2
@@ -165,12 +201,16 @@ def test_a_split_leaves_pairs_on_both_sides_and_parts_nobody(
         assert not set(learned.subjects) & set(held_out.subjects)
 
 
-def test_a_split_follows_its_seed_and_share() -> None:
-    read = labelled([(f"s{k}", f"s{k}") for k in range(20) for _ in range(2)])
-    learned, held_out = split_subjects(read, 0.7, 1)
-    assert (len(set(learned.subjects)), len(set(held_out.subjects))) == (14, 6)
-    assert split_subjects(read, 0.7, 1)[0].subjects == learned.subjects
-    assert split_subjects(read, 0.7, 2)[0].subjects != learned.subjects
+def test_a_split_stays_when_the_folder_grows() -> None:
+    def sides(subjects: int) -> tuple[set[str], set[str]]:
+        read = labelled([(f"s{k}", f"s{k}") for k in range(subjects) for _ in range(2)])
+        learned, held_out = split_subjects(read, 0.7)
+        return set(learned.subjects), set(held_out.subjects)
+
+    before, after = sides(100), sides(200)
+    assert before[0] < after[0]
+    assert before[1] < after[1]
+    assert 120 < len(after[0]) < 160
 
 
 def write_prints(folder: Path, fingers: int, impressions: int = 2) -> None:

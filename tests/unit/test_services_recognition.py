@@ -12,7 +12,12 @@ from app.core.params import MatchingParams
 from app.core.types import PreparedSample
 from app.imaging.decode import ImageLimits
 from app.services.identifiers import is_gallery_id, is_person_id
-from app.services.policy import duplicate_threshold, strictest_fmr, verification_threshold
+from app.services.policy import (
+    duplicate_threshold,
+    strictest_fmr,
+    supported_references,
+    verification_threshold,
+)
 from app.services.recognise import (
     ProbeImage,
     SampleImage,
@@ -35,10 +40,21 @@ def sample(seed: int) -> PreparedSample:
 
 @given(st.floats(TABLE.minimum_fmr, 0.4), st.integers(0, 20))
 def test_references_never_loosen_the_threshold(fmr: float, references: int) -> None:
-    threshold = verification_threshold(TABLE, fmr, references)
+    most = supported_references(TABLE, fmr)
+    assert most >= 1
+    count = min(references, most)
+    threshold = verification_threshold(TABLE, fmr, count)
+    assert threshold == TABLE.threshold(fmr / max(count, 1))
     assert TABLE.threshold(fmr) <= threshold <= TABLE.threshold(TABLE.minimum_fmr)
-    if fmr / max(references, 1) >= TABLE.minimum_fmr:
-        assert threshold == TABLE.threshold(fmr / max(references, 1))
+    with pytest.raises(PolicyNotSupported):
+        verification_threshold(TABLE, fmr * (1.0 - 1e-8), most + 1)
+
+
+@given(st.integers(1, 1000))
+def test_a_rate_of_so_many_smallest_ones_supports_as_many_references(count: int) -> None:
+    assert supported_references(TABLE, count * TABLE.minimum_fmr) == count
+    assert supported_references(TABLE, TABLE.minimum_fmr * 0.99) == 0
+    assert supported_references(calibration(20), 0.5) == 0
 
 
 @given(st.integers(0, 10_000))

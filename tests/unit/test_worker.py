@@ -232,7 +232,7 @@ def test_a_heartbeat_that_fails_is_tried_again(
         job = tx.jobs.claim("w1", ["train"], now_ms(), 60_000)
     assert job is not None
     busy = Busy(store, 2)
-    with Heartbeat(busy, job, threading.Event()) as beat:  # type: ignore[arg-type]
+    with Heartbeat(busy, job, threading.Event()) as beat:
         for step in range(WAIT_S * 100):
             beat.report({"done": step})
             if stored(store).progress:
@@ -255,7 +255,7 @@ def test_a_busy_store_does_not_end_the_worker(
         return concluded(store, job, {"done": True})
 
     busy = Busy(store, 2)
-    at_work = Worker(busy, {"train": handle}, stopping, "w1")  # type: ignore[arg-type]
+    at_work = Worker(busy, {"train": handle}, stopping, "w1")
     thread = threading.Thread(target=at_work.run)
     thread.start()
     thread.join(WAIT_S)

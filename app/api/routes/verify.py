@@ -25,7 +25,7 @@ _EXAMPLE = {"person_id": "alice", "image": "iVBORw0KGgo=", "dpi": 500}
 @router.post(
     "/verify",
     response_model_exclude_unset=True,
-    responses=failures(*IMAGES, 409),
+    responses=failures(*IMAGES),
     openapi_extra=request_body(VerifyBody, _EXAMPLE),
 )
 def verify(

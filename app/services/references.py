@@ -1,0 +1,112 @@
+"""Which references of a claim are compared with the probe, and under which model each."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from app.core.errors import ModelRefused, NotFound
+from app.core.ports import LoadedModel
+from app.core.records import ReferenceTemplate
+from app.services.context import Recognition
+from app.services.policy import supported_references
+
+log = logging.getLogger(__name__)
+
+MODEL_GONE = "model_gone"
+"""Templates lie under models alone that cannot be loaded any more."""
+RATE_NOT_SUPPORTED = "fmr_not_supported"
+"""Templates lie under models alone whose calibration has no counts for the rate."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """What is compared.
+
+    Attributes:
+        parts: models with the references to compare under each; the active one without any
+            where nothing is left to compare.
+        count: references in all parts together.
+        left_out: why some of the claim's templates can not be compared at all; None where all can.
+    """
+
+    parts: tuple[tuple[LoadedModel, tuple[ReferenceTemplate, ...]], ...]
+    count: int
+    left_out: str | None
+
+
+def choose_references(
+    ctx: Recognition, active: LoadedModel, claimed: Sequence[ReferenceTemplate], fmr: float
+) -> Chosen:
+    """Choose as many references as share the rate by the counts of every model involved.
+
+    Those under the active model come first, then those of the highest quality, then the newest.
+    """
+    named = {ref.template.id for ref in claimed}
+    loadable = list(_loadable(ctx, active, claimed))
+    able = [(model, ref) for model, ref in loadable if supported_references(model.calibration, fmr)]
+    left_out = None
+    if len(able) < len(named):
+        left_out = MODEL_GONE if len(loadable) < len(named) else RATE_NOT_SUPPORTED
+        log.warning(
+            "%d of %d claimed templates cannot be compared (%s); enrol the person again",
+            len(named) - len(able),
+            len(named),
+            left_out,
+        )
+    kept = _sharing(sorted(able, key=lambda pair: _rank(pair, active)), fmr)
+    parts: dict[str, tuple[LoadedModel, list[ReferenceTemplate]]] = {}
+    for model, ref in kept:
+        parts.setdefault(model.id, (model, []))[1].append(ref)
+    compared = tuple((model, tuple(refs)) for model, refs in parts.values())
+    return Chosen(compared or ((active, ()),), len(kept), left_out)
+
+
+_Pair = tuple[LoadedModel, ReferenceTemplate]
+
+
+def _rank(pair: _Pair, active: LoadedModel) -> tuple[bool, int, int, str]:
+    model, ref = pair
+    template = ref.template
+    return model.id != active.id, -template.quality, -template.created_ms, template.id
+
+
+def _sharing(ranked: Sequence[_Pair], fmr: float) -> list[_Pair]:
+    """As many, in their order, as keep fmr / n within the counts of each one's model."""
+    kept: list[_Pair] = []
+    most: float = math.inf
+    for model, ref in ranked:
+        bound = min(most, supported_references(model.calibration, fmr))
+        if len(kept) < bound:
+            kept.append((model, ref))
+            most = bound
+    return kept
+
+
+def _loadable(
+    ctx: Recognition, active: LoadedModel, claimed: Sequence[ReferenceTemplate]
+) -> Iterator[_Pair]:
+    """Each template under one model: the active one, else the newest that loads."""
+    known: dict[str, dict[str, ReferenceTemplate]] = defaultdict(dict)
+    for ref in claimed:
+        known[ref.template.id][ref.model_id] = ref
+    for descriptors in known.values():
+        model = _model_for(ctx, active, descriptors)
+        if model is not None:
+            yield model, descriptors[model.id]
+
+
+def _model_for(
+    ctx: Recognition, active: LoadedModel, descriptors: Mapping[str, ReferenceTemplate]
+) -> LoadedModel | None:
+    if active.id in descriptors:
+        return active
+    for model_id in reversed(descriptors):
+        try:
+            return ctx.models.get(model_id)
+        except (ModelRefused, NotFound):
+            continue
+    return None

@@ -1,0 +1,420 @@
+"""A training job from its order to a model that serves, by the worker's own code."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.bootstrap.home import Home, open_home
+from app.bootstrap.worker import open_worker
+from app.core.clock import now_ms
+from app.core.errors import InvalidInput, LeaseLost, NotFound
+from app.core.params import MatchingParams, PreparationParams
+from app.core.records import Job, JobState, ModelAlias
+from app.imaging.decode import ImageLimits
+from app.inference.live import LoadedModels
+from app.inference.loading import Loader
+from app.learning import train as training
+from app.learning.fit import new_encoder
+from app.learning.prints import Fingers, Report
+from app.learning.recipes import RECIPES, Population, Recipe, Schedule
+from app.learning.train import BaseModel, FolderData, Order, train
+from app.networks.device import find_device
+from app.services.serve_models import Serving, follow_aliases, start_serving
+from app.services.submit_training import SubmitTraining, TrainingFolders, submit_training
+from app.services.train_model import Training, TrainingOutcome, _base, conclude
+from app.services.training_spec import TrainingSpec
+from app.settings import Settings
+from app.synth.population import finger_seed
+from app.synth.ridges import MasterPrint, grow_master
+from app.worker import heartbeat
+from tests.fakes.prints import print_png
+from tests.fakes.recognition import ACTOR, actions
+from tests.small_model import shipped_id
+
+TINY = Recipe(
+    "tiny",
+    "for tests",
+    architecture_params={"widths": (4, 8, 8), "blocks": (1, 1), "channels": 8},
+    preparation=PreparationParams(dpi=125, size_px=96, block_px=8),
+    matching=MatchingParams((-10.0, 0.0, 10.0), 1, 10.0),
+    population=Population(training=4, held_out=4, impressions=2, calibration=12, seed=500),
+    schedule=Schedule(6, 2, 4, 2e-3, 1, 1e-3, 1),
+)
+
+
+@cache
+def grown(seed: int, dpi: int) -> MasterPrint:
+    return grow_master(seed, dpi)
+
+
+def grow_here(seed: int, count: int, dpi: int, report: Report | None = None) -> Fingers:
+    """As ``grow_fingers``, in this process and once for all tests."""
+    masters = []
+    for finger in range(count):
+        masters.append(grown(finger_seed(seed, finger), dpi))
+        if report is not None:
+            report(finger + 1, count)
+    return Fingers(seed, tuple(masters))
+
+
+@pytest.fixture(autouse=True)
+def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(RECIPES, "tiny", TINY)
+    monkeypatch.setattr(training, "grow_fingers", grow_here)
+    monkeypatch.setattr(heartbeat, "PROGRESS_S", 0.01)
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    """A release without a model."""
+    prints = tmp_path / "prints"
+    prints.mkdir()
+    return Settings(
+        home=tmp_path / "var",
+        shipped_dir=tmp_path / "shipped",
+        device="cpu",
+        train_root=prints,
+        minimum_quality=0,
+    )
+
+
+@pytest.fixture
+def home(settings: Settings) -> Iterator[Home]:
+    with open_home(settings) as opened:
+        yield opened
+
+
+def order(settings: Settings, home: Home, **changed: Any) -> str:
+    spec = TrainingSpec(recipe="tiny", **changed)
+    folders = TrainingFolders((settings.train_root,) if settings.train_root else ())
+    return submit_training(home.store, ACTOR, SubmitTraining(spec), folders).id
+
+
+def work(settings: Settings, stopping: threading.Event | None = None) -> None:
+    with open_worker(settings, stopping or threading.Event()) as worker:
+        assert worker.run_one() is True
+
+
+def stored(home: Home, job_id: str) -> Job:
+    with home.store.read() as tx:
+        job = tx.jobs.get(job_id)
+    assert job is not None
+    return job
+
+
+def alias(home: Home, name: ModelAlias) -> str | None:
+    with home.store.read() as tx:
+        return tx.aliases.get(name)
+
+
+def serve(home: Home) -> str:
+    """Follow the aliases as the API does; the model that serves then."""
+    shelf = LoadedModels(Loader(home.registry, find_device("cpu")).load)
+    serving = Serving(home.store, shelf, ImageLimits(), lambda: False)
+    if alias(home, ModelAlias.CHAMPION) is not None:
+        start_serving(serving)
+    follow_aliases(serving)
+    served = shelf.active().id
+    shelf.release(())
+    return served
+
+
+def write_prints(folder: Path, fingers: int) -> None:
+    folder.mkdir()
+    for finger in range(fingers):
+        for impression in range(2):
+            name = f"{finger + 1}_{impression + 1}.png"
+            (folder / name).write_bytes(print_png(finger, impression, None))
+
+
+def test_a_model_is_trained_served_and_trained_on(settings: Settings, home: Home) -> None:
+    first = order(settings, home, promote="if_better")
+    work(settings)
+    job = stored(home, first)
+    assert (job.state, job.problem) == (JobState.SUCCEEDED, None)
+    assert job.result is not None
+    model_id = job.result["model_id"]
+    assert job.result["gate"] is None  # there was nothing to be better than
+    assert job.result["promotion_requested"] is True
+    found = job.result["evaluations"]["synthetic"]
+    assert (found["images"], found["genuine"], found["impostor"]) == (8, 4, 24)
+    manifest = home.registry.verify(model_id)
+    assert manifest.calibration["comparisons"] == 12 * 11 // 2
+    assert manifest.parent is None
+    assert manifest.training["recipe"] == json.loads(json.dumps(TINY.to_dict()))
+    assert manifest.training["data"]["kind"] == "synthetic"
+    assert len(manifest.training["losses"]) == 3
+    assert alias(home, ModelAlias.CANDIDATE) == model_id
+    assert not (settings.home / "work" / first).exists()
+    assert serve(home) == model_id
+    assert alias(home, ModelAlias.CHAMPION) == model_id
+    assert actions(home.store)[-4:] == [
+        "training.submitted",
+        "model.published",
+        "model.promotion_requested",
+        "model.promoted",
+    ]
+
+    assert settings.train_root is not None
+    write_prints(settings.train_root / "site", 6)
+    second = order(settings, home, data="folder", folder="site", dpi=500.0, steps=2)
+    work(settings)
+    job = stored(home, second)
+    assert (job.state, job.problem) == (JobState.SUCCEEDED, None)
+    assert job.result is not None
+    tuned = home.registry.verify(job.result["model_id"])
+    assert tuned.id != model_id
+    assert tuned.parent == model_id
+    assert set(job.result["evaluations"]) == {"synthetic", "site"}
+    data = tuned.training["data"]
+    assert (data["kind"], data["images"], data["fingers"]) == ("folder", 12, 6)
+    assert data["learned_fingers"] + data["held_out_fingers"] == 6
+    assert min(data["learned_fingers"], data["held_out_fingers"]) >= 2
+    assert data["skipped"] == 0
+    assert [reason.split(":")[0] for reason in job.result["gate"]["reasons"]] == [
+        "calibration",
+        "synthetic",
+        "site",
+    ]
+    assert job.result["promotion_requested"] is False  # it was not asked for
+    assert alias(home, ModelAlias.CANDIDATE) is None
+    assert serve(home) == model_id
+    with home.store.write() as tx:
+        tx.aliases.set(ModelAlias.CANDIDATE, tuned.id)
+    assert serve(home) == tuned.id  # and its golden vectors hold
+
+
+def test_a_worker_that_is_stopped_goes_on_where_it_was(settings: Settings, home: Home) -> None:
+    job_id = order(settings, home)
+    phases: list[str] = []
+    stopping = threading.Event()
+    with open_worker(settings, stopping) as worker:
+        handle = worker.handlers["train"]
+
+        def stopped_in_mid_fit(
+            job: Job, sink: Callable[[dict[str, Any]], None]
+        ) -> Callable[[], None]:
+            def told(progress: dict[str, Any]) -> None:
+                phases.append(progress["phase"])
+                if progress.get("epoch") == 3:
+                    stopping.set()
+                sink(progress)
+
+            return handle(job, told)
+
+        replace(worker, handlers={"train": stopped_in_mid_fit}).run_one()
+    assert stored(home, job_id).state is JobState.QUEUED
+    assert (settings.home / "work" / job_id).is_dir()
+    assert list(dict.fromkeys(phases)) == [
+        "starting",
+        "growing prints (held-out)",
+        "growing prints (training)",
+        "training",
+    ]
+    work(settings)
+    job = stored(home, job_id)
+    assert (job.state, job.problem) == (JobState.SUCCEEDED, None)
+    assert job.result is not None
+    manifest = home.registry.manifest(job.result["model_id"])
+    assert len(manifest.training["losses"]) == 1  # two epochs were done before
+    assert not (settings.home / "work" / job_id).exists()
+
+
+def test_a_cancelled_training_publishes_nothing(settings: Settings, home: Home) -> None:
+    job_id = order(settings, home)
+    with open_worker(settings, threading.Event()) as worker:
+        handle = worker.handlers["train"]
+
+        def cancelled(job: Job, sink: Callable[[dict[str, Any]], None]) -> Callable[[], None]:
+            with home.store.write() as tx:
+                tx.jobs.request_cancel(job.id, now_ms())
+
+            def told(progress: dict[str, Any]) -> None:
+                threading.Event().wait(0.1)  # until the heartbeat has brought the news
+                sink(progress)
+
+            return handle(job, told)
+
+        replace(worker, handlers={"train": cancelled}).run_one()
+    assert stored(home, job_id).state is JobState.CANCELLED
+    assert home.registry.ids() == []
+    assert alias(home, ModelAlias.CANDIDATE) is None
+
+
+def test_an_order_that_cannot_be_carried_out_fails_with_its_reason(
+    settings: Settings, home: Home
+) -> None:
+    assert settings.train_root is not None
+    (settings.train_root / "site").mkdir()
+    job_id = order(settings, home, data="folder", folder="site")
+    work(settings)
+    job = stored(home, job_id)
+    assert job.state is JobState.FAILED
+    assert job.problem is not None
+    assert job.problem["slug"] == "no_base_model"
+
+
+# --- the end of a job ----------------------------------------------------------------------------
+
+
+def claimed(home: Home) -> Job:
+    with home.store.write() as tx:
+        tx.jobs.add(Job("j1", "train", JobState.QUEUED, {}))
+        job = tx.jobs.claim("w1", ["train"], now_ms(), 1000)
+    assert job is not None
+    return job
+
+
+def earned(compared_with: str | None) -> TrainingOutcome:
+    """The outcome of a job whose model is better than the one it was compared with."""
+    return TrainingOutcome(
+        "m1", {"model_id": "m1", "promotion_requested": True}, True, compared_with
+    )
+
+
+def test_a_job_ends_and_proposes_in_one_step(home: Home) -> None:
+    conclude(home.store, ACTOR, claimed(home), earned(None))
+    assert stored(home, "j1").result == {"model_id": "m1", "promotion_requested": True}
+    assert alias(home, ModelAlias.CANDIDATE) == "m1"
+
+
+def test_a_model_that_earned_nothing_is_not_proposed(home: Home) -> None:
+    conclude(home.store, ACTOR, claimed(home), TrainingOutcome("m1", {"model_id": "m1"}, False, None))
+    assert stored(home, "j1").state is JobState.SUCCEEDED
+    assert alias(home, ModelAlias.CANDIDATE) is None
+
+
+def test_a_job_cancelled_at_the_last_moment_proposes_nothing(home: Home) -> None:
+    job = claimed(home)
+    with home.store.write() as tx:
+        tx.jobs.request_cancel(job.id, now_ms())
+    conclude(home.store, ACTOR, job, earned(None))
+    ended = stored(home, "j1")
+    assert ended.state is JobState.CANCELLED
+    assert ended.result is not None
+    assert ended.result["promotion_requested"] is False
+    assert alias(home, ModelAlias.CANDIDATE) is None
+    assert "model.promotion_requested" not in actions(home.store)
+
+
+@pytest.mark.parametrize("compared_with", [None, "old"])
+def test_a_model_compared_with_another_than_the_champion_is_not_proposed(
+    home: Home, compared_with: str | None
+) -> None:
+    with home.store.write() as tx:
+        tx.aliases.set(ModelAlias.CHAMPION, "new")
+    conclude(home.store, ACTOR, claimed(home), earned(compared_with))
+    ended = stored(home, "j1")
+    assert ended.state is JobState.SUCCEEDED
+    assert ended.result is not None
+    assert ended.result["promotion_requested"] is False
+    assert "new is in service" in ended.result["promotion_withheld"]
+    assert alias(home, ModelAlias.CANDIDATE) is None
+
+
+def test_a_model_better_than_the_champion_is_proposed(home: Home) -> None:
+    with home.store.write() as tx:
+        tx.aliases.set(ModelAlias.CHAMPION, "old")
+    conclude(home.store, ACTOR, claimed(home), earned("old"))
+    assert alias(home, ModelAlias.CANDIDATE) == "m1"
+
+
+def test_without_a_champion_that_loads_only_a_start_from_nothing_is_possible(
+    settings: Settings, home: Home
+) -> None:
+    with home.store.write() as tx:
+        tx.aliases.set(ModelAlias.CHAMPION, "f" * 16)
+    tools = Training(home.store, home.registry, find_device("cpu"), TrainingFolders(()))
+    assert _base(tools, TrainingSpec(recipe="tiny", base="scratch")) is None
+    for spec in (
+        TrainingSpec(recipe="tiny"),
+        TrainingSpec(recipe="tiny", base="scratch", data="folder", folder="site"),
+    ):
+        with pytest.raises(NotFound):
+            _base(tools, spec)
+
+
+def test_who_lost_the_job_proposes_nothing(home: Home) -> None:
+    job = claimed(home)
+    with home.store.write() as tx:
+        again = tx.jobs.claim("w2", ["train"], now_ms() + 2000, 1000)
+    before = actions(home.store)
+    with pytest.raises(LeaseLost):
+        conclude(home.store, ACTOR, job, earned(None))
+    assert alias(home, ModelAlias.CANDIDATE) is None
+    assert actions(home.store) == before
+    assert stored(home, "j1") == again
+
+
+def test_a_proposal_that_fails_leaves_the_job_open(home: Home) -> None:
+    job = claimed(home)
+    with home.store.write() as tx:
+        tx.aliases.set(ModelAlias.CHAMPION, "m1")
+    before = actions(home.store)
+    with pytest.raises(Exception, match="in service already"):
+        conclude(home.store, ACTOR, job, earned("m1"))
+    assert stored(home, "j1").state is JobState.RUNNING
+    assert actions(home.store) == before
+
+
+# --- the champion --------------------------------------------------------------------------------
+
+
+def champion(recipe: Recipe) -> BaseModel:
+    return BaseModel("champion", new_encoder(recipe), recipe.preparation, recipe.matching, 0.1)
+
+
+WIDER = replace(TINY, architecture_params=TINY.architecture_params | {"widths": (4, 8, 12)})
+LARGER = replace(TINY, preparation=replace(TINY.preparation, size_px=128))
+FINER = replace(TINY, preparation=replace(TINY.preparation, block_px=12))
+
+
+@pytest.mark.parametrize("base", [WIDER, LARGER, FINER])
+def test_weights_that_do_not_fit_are_refused_before_any_work(base: Recipe) -> None:
+    said: list[dict[str, Any]] = []
+    device = find_device("cpu")
+    with pytest.raises(InvalidInput) as caught:
+        train(Order(TINY, device, champion(base)), said.append)
+    assert caught.value.slug == "base_does_not_fit"
+    assert said == []
+
+
+def test_samples_for_another_model_cannot_align_a_folder(tmp_path: Path) -> None:
+    device, folder = find_device("cpu"), FolderData(tmp_path, dpi=500.0)
+    with pytest.raises(InvalidInput) as caught:
+        train(
+            Order(TINY, device, champion(FINER), from_scratch=True, folder=folder), lambda _: None
+        )
+    assert caught.value.slug == "base_does_not_fit"
+    # Other weights may align it.
+    with pytest.raises(InvalidInput) as caught:
+        train(
+            Order(TINY, device, champion(WIDER), from_scratch=True, folder=folder), lambda _: None
+        )
+    assert caught.value.slug == "no_labelled_images"
+
+
+def test_another_kind_of_model_is_compared_with_on_its_own_terms(
+    settings: Settings, shipped_models: Path
+) -> None:
+    """The champion sees 192 pixels at 250 dpi, the challenger 96 at 125."""
+    with_champion = settings.model_copy(update={"shipped_dir": shipped_models})
+    with open_home(with_champion) as home:
+        job_id = order(with_champion, home, base="scratch", steps=1)
+        work(with_champion)
+        job = stored(home, job_id)
+        assert (job.state, job.problem) == (JobState.SUCCEEDED, None)
+        assert job.result is not None
+        gate = job.result["gate"]
+        eer = job.result["evaluations"]["synthetic"]["eer"]
+        assert f"-> {eer:.4f}" in gate["reasons"][1]
+        assert home.registry.manifest(job.result["model_id"]).parent is None
+        assert alias(home, ModelAlias.CHAMPION) == shipped_id(shipped_models)
