@@ -59,7 +59,9 @@ class Settings(BaseSettings):
         20, ge=0, le=100, description="Quality below which a capture is not enrolled."
     )
     queue_limit: int = Field(
-        64, ge=1, description="Samples that may wait for the encoder; beyond it a request gets 503."
+        32,
+        ge=1,
+        description="Requests that may wait for the encoder; beyond it a request gets 503.",
     )
     train_root: Path | None = Field(
         None, description="Folder whose sub-folders may be trained on; without it, none may."

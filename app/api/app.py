@@ -8,7 +8,7 @@ from typing import Any
 
 from fastapi import FastAPI
 
-from app.api import openapi, problems, routes
+from app.api import docs_page, openapi, problems, routes
 from app.api.metrics import Metrics
 from app.api.middleware import BodyLimit, RequestContext
 from app.api.state import ApiServices, State
@@ -29,13 +29,15 @@ def create_app(services: ApiServices) -> FastAPI:
         title="Whorl",
         version=services.version.version,
         lifespan=lifespan,
-        docs_url="/docs" if services.docs else None,
+        docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
         generate_unique_id_function=openapi.operation_id,
     )
     problems.install(app, routes.methods_at)
     routes.install(app)
+    if services.docs:
+        docs_page.install(app)
     app.add_middleware(BodyLimit, max_bytes=services.limits.max_body_bytes)
     app.add_middleware(RequestContext, metrics=metrics)
     return app

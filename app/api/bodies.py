@@ -237,7 +237,9 @@ class GalleryBody(Body):
     store_images: Annotated[ImagePolicy, _member(ImagePolicy)] | None = Field(
         None, description="Whether sample images are kept, encrypted, beside the templates."
     )
-    default_dpi: SensorDpi | None = None
+    default_dpi: SensorDpi | None = Field(
+        None, description="For files that do not say theirs; null removes what is set."
+    )
 
 
 class KeyBody(Body):

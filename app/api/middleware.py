@@ -140,8 +140,7 @@ def _add_headers(message: Message, request_id: str, timings_ms: dict[str, float]
     headers["Referrer-Policy"] = "no-referrer"
     headers["X-Frame-Options"] = "DENY"
     headers.setdefault("Cache-Control", "no-store")
-    if not headers.get("content-type", "").startswith("text/html"):
-        headers["Content-Security-Policy"] = _STRICT_POLICY
+    headers.setdefault("Content-Security-Policy", _STRICT_POLICY)
     if timings_ms:
         stages = (f"{stage};dur={duration:.1f}" for stage, duration in timings_ms.items())
         headers["Server-Timing"] = ", ".join(stages)

@@ -179,6 +179,7 @@ class IdentifyAnswer(Answer):
 class QualityCheckAnswer(Answer):
     """How good a capture is; nothing is stored."""
 
+    model_id: str = Field(description="Whose preparation was used.")
     quality: QualityAnswer
     good_enough: bool = Field(description="Whether it would be enrolled.")
     format: str
@@ -194,6 +195,7 @@ class QualityCheckAnswer(Answer):
         """The answer to a quality check."""
         facts = outcome.facts
         return cls(
+            model_id=outcome.model_id,
             quality=QualityAnswer.of(outcome.quality),
             good_enough=outcome.good_enough,
             format=facts.format,

@@ -36,7 +36,13 @@ def open_api(settings: Settings, stopping: threading.Event) -> Iterator[ApiServi
     """Open everything the API needs, the champion loaded and warmed."""
     with open_home(settings) as home:
         wired = wire_recognition(settings, home)
-        serving = Serving(home.store, wired.shelf, image_limits(settings), stopping.is_set)
+        serving = Serving(
+            home.store,
+            wired.shelf,
+            image_limits(settings),
+            stopping.is_set,
+            next(reversed(home.registry.shipped_ids()), None),
+        )
         try:
             start_serving(serving)
         except WhorlError as error:
@@ -56,6 +62,7 @@ def open_api(settings: Settings, stopping: threading.Event) -> Iterator[ApiServi
 
 def _follow(serving: Serving, stopping: threading.Event) -> None:
     settled_s = time.monotonic()  # the process before this one may have left something
+    said = ""
     while not stopping.wait(FOLLOW_S):
         try:
             if follow_aliases(serving):
@@ -64,10 +71,15 @@ def _follow(serving: Serving, stopping: threading.Event) -> None:
             elif time.monotonic() >= settled_s:
                 settled_s = math.inf
                 catch_up(serving)
+            said = ""
         except WhorlError as error:
-            log.error("the models in memory stay as they are: %s", error.detail)
-        except Exception:  # a failed look must not end the following
-            log.exception("could not follow the aliases; trying again")
+            if error.detail != said:  # it is met again every second
+                log.error("the models in memory stay as they are: %s", error.detail)
+            said = error.detail
+        except Exception as error:  # a failed look must not end the following
+            if repr(error) != said:
+                log.exception("could not follow the aliases; trying again")
+            said = repr(error)
 
 
 def _services(

@@ -8,12 +8,16 @@ import sys
 from datetime import UTC, datetime
 from typing import Literal
 
+_OWN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+"""What every record has; the rest is what was given as ``extra``."""
+
 
 class _JsonLines(logging.Formatter):
-    """One JSON object a line, for machines."""
+    """One JSON object a line, for machines; what a message was given as ``extra`` is in it."""
 
     def format(self, record: logging.LogRecord) -> str:
-        line = {
+        extra = {name: value for name, value in vars(record).items() if name not in _OWN}
+        line = extra | {
             "at": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
             "logger": record.name,
@@ -21,7 +25,7 @@ class _JsonLines(logging.Formatter):
         }
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
-        return json.dumps(line)
+        return json.dumps(line, default=str)
 
 
 def set_up_logs(level: str, form: Literal["text", "json"]) -> None:

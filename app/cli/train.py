@@ -20,11 +20,11 @@ from rich.progress import (
 )
 
 from app.cli.display import console, refusing, say
-from app.services.training_spec import TrainingSpec
 from app.settings import Settings
 
 if TYPE_CHECKING:
     from app.services.train_model import TrainingOutcome
+    from app.services.training_spec import TrainingSpec
 
 STATE = "fit-state"
 """The one folder below --backup that is written and, once the model is published, removed."""
@@ -58,6 +58,8 @@ def train(
 
     Example: whorl train --recipe quick
     """
+    from app.services.training_spec import TrainingSpec
+
     spec = TrainingSpec(
         recipe=recipe,
         data="synthetic" if folder is None else "folder",

@@ -124,9 +124,7 @@ class Jobs(Protocol):
         """
         ...
 
-    def heartbeat(
-        self, job: Job, progress: dict[str, Any], now_ms: int, lease_ms: int
-    ) -> JobState:
+    def heartbeat(self, job: Job, progress: dict[str, Any], now_ms: int, lease_ms: int) -> JobState:
         """Prolong the lease and store the progress; the state tells whether to go on.
 
         Raises:

@@ -9,8 +9,8 @@ import numpy as np
 
 from app.core.errors import DpiUnknown, InvalidInput
 from app.core.types import DpiSource, GrayImage
+from app.core.units import MM_PER_INCH
 
-MM_PER_INCH = 25.4
 MIN_DPI, MAX_DPI = 100.0, 2000.0
 MAX_SIDE_MM = 60.0
 

@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 
 from app.core.types import FloatArray, GrayImage
+from app.core.units import MM_PER_INCH
 
-MM_PER_INCH = 25.4
 RIDGE_PERIOD_MM = (0.25, 0.8)
 """Shortest and longest distance between ridges: adults 0.4-0.6 mm, children and women below."""
 

@@ -28,10 +28,10 @@ class MicroBatcher:
     Args:
         embedder: does the work, for one thread at a time.
         max_samples: samples that are put into one batch.
-        max_waiting: orders that may wait; more are refused.
+        max_waiting: requests that may wait, however many samples each has; more are refused.
     """
 
-    def __init__(self, embedder: Embedder, max_samples: int = 32, max_waiting: int = 64) -> None:
+    def __init__(self, embedder: Embedder, max_samples: int = 32, max_waiting: int = 32) -> None:
         self._embedder, self._max_samples = embedder, max_samples
         self._orders: queue.Queue[_Order | None] = queue.Queue(max_waiting)
         self._gate = threading.Lock()
@@ -43,7 +43,7 @@ class MicroBatcher:
         """Descriptors in the order of the samples.
 
         Raises:
-            Overloaded: ``max_waiting`` orders wait already.
+            Overloaded: ``max_waiting`` requests wait already.
         """
         if not samples:
             return []

@@ -30,7 +30,7 @@ class Loader:
     """Loads models of a registry onto a device.
 
     Attributes:
-        max_waiting: orders that may wait for a model; more are refused.
+        max_waiting: requests that may wait for a model; more are refused.
         warm: whether every batch size is compiled at once, or each when it is first needed.
     """
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from typing import Any
 import keras
 from keras import layers
 
+from app.core.errors import WhorlError
 from app.learning.batches import PairBatches, PairSource
 from app.learning.losses import GridContrast
 from app.learning.recipes import Recipe, Schedule
@@ -65,6 +67,12 @@ class _Reporter(keras.callbacks.Callback):  # type: ignore[misc]
         self._step = self._epoch * self._schedule.epoch_steps + batch + 1
         if self._first_step == 0:  # the first batch compiles; its time says nothing of the pace
             self._first_step, self._start = self._step, time.monotonic()
+        loss = float((logs or {}).get("loss", 0.0))
+        if not math.isfinite(loss):
+            raise WhorlError(
+                f"the fit diverged at step {self._step}: its loss is not a number any more",
+                slug="fit_diverged",
+            )
         done = self._step - self._first_step
         pace = done / max(time.monotonic() - self._start, 1e-6)
         steps = self._schedule.epochs * self._schedule.epoch_steps
@@ -74,7 +82,7 @@ class _Reporter(keras.callbacks.Callback):  # type: ignore[misc]
                 epochs=self._schedule.epochs,
                 step=self._step,
                 steps=steps,
-                loss=float((logs or {}).get("loss", float("nan"))),
+                loss=loss,
                 images_per_s=pace * 2 * self._schedule.batch_fingers,
                 eta_s=(steps - self._step) / pace if pace > 0 else float("inf"),
             )

@@ -142,20 +142,6 @@ def align(probe: Probe, reference: Descriptor, params: MatchingParams) -> Alignm
     return Alignment(float(scores[best, 0]), params.rotations_deg[int(turn)], shift)
 
 
-def fuse(scores: Sequence[float]) -> float:
-    """One score for a finger or person with several enrolled samples: the best of theirs.
-
-    The maximum stays on the scale of a single comparison, so one calibration serves; each further
-    sample is one more chance of a false match.
-
-    Raises:
-        ValueError: there are no scores.
-    """
-    if not scores:
-        raise ValueError("there are no scores to fuse")
-    return float(max(scores))
-
-
 @dataclass(frozen=True, slots=True)
 class References:
     """References ready for the products.

@@ -7,7 +7,7 @@ from dataclasses import replace
 from app.core.clock import now_ms
 from app.core.errors import Conflict, InvalidInput
 from app.core.ports import Store
-from app.core.records import Gallery, ImagePolicy
+from app.core.records import AuditEvent, Gallery, ImagePolicy
 from app.imaging.resolution import MAX_DPI, MIN_DPI
 from app.services import audit
 from app.services.context import Actor, Recognition
@@ -39,10 +39,15 @@ def put_gallery(
     gallery_id: str,
     store_images: ImagePolicy | None,
     default_dpi: float | None,
+    *,
+    clear_dpi: bool = False,
 ) -> tuple[Gallery, bool]:
     """Create or change a gallery; None keeps what is set, or takes the default.
 
     The image policy holds for samples enrolled from now on; images already kept stay.
+
+    Args:
+        clear_dpi: forget the resolution that is set.
 
     Returns:
         The gallery and whether it was created.
@@ -50,6 +55,22 @@ def put_gallery(
     Raises:
         InvalidInput: the id or the resolution is not one.
     """
+    _check(gallery_id, default_dpi)
+    with store.write() as tx:
+        held = tx.galleries.get(gallery_id)
+        before = held or Gallery(gallery_id, ImagePolicy.NONE, None, now_ms())
+        gallery = replace(
+            before,
+            store_images=before.store_images if store_images is None else store_images,
+            default_dpi=default_dpi if clear_dpi else default_dpi or before.default_dpi,
+        )
+        if gallery != held:
+            tx.galleries.put(gallery)
+            tx.audit.record(_changed(actor, gallery, held is None))
+    return gallery, held is None
+
+
+def _check(gallery_id: str, default_dpi: float | None) -> None:
     if not is_gallery_id(gallery_id):
         raise InvalidInput(
             "a gallery's id must begin with a-z or 0-9 and hold at most 63 characters of "
@@ -60,26 +81,16 @@ def put_gallery(
         raise InvalidInput(
             f"default_dpi must be {MIN_DPI:g} to {MAX_DPI:g}", slug="dpi_out_of_range"
         )
-    with store.write() as tx:
-        held = tx.galleries.get(gallery_id)
-        before = held or Gallery(gallery_id, ImagePolicy.NONE, None, now_ms())
-        gallery = replace(
-            before,
-            store_images=before.store_images if store_images is None else store_images,
-            default_dpi=before.default_dpi if default_dpi is None else default_dpi,
-        )
-        if gallery != held:
-            tx.galleries.put(gallery)
-            tx.audit.record(
-                audit.event(
-                    actor,
-                    "gallery.created" if held is None else "gallery.changed",
-                    gallery_id,
-                    store_images=str(gallery.store_images),
-                    default_dpi=gallery.default_dpi,
-                )
-            )
-    return gallery, held is None
+
+
+def _changed(actor: Actor, gallery: Gallery, created: bool) -> AuditEvent:
+    return audit.event(
+        actor,
+        "gallery.created" if created else "gallery.changed",
+        gallery.id,
+        store_images=str(gallery.store_images),
+        default_dpi=gallery.default_dpi,
+    )
 
 
 def delete_gallery(ctx: Recognition, actor: Actor, gallery_id: str, *, force: bool = False) -> None:

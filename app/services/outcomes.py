@@ -128,8 +128,9 @@ class Identification:
 
 @dataclass(frozen=True, slots=True)
 class QualityCheck:
-    """Answer of a quality check; nothing is stored."""
+    """Answer of a quality check, on the capture as this model wants it; nothing is stored."""
 
+    model_id: str
     quality: Quality
     facts: CaptureFacts
     good_enough: bool

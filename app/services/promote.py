@@ -49,6 +49,22 @@ def complete_promotion(store: Store, model_id: str) -> None:
         tx.audit.record(audit.event(audit.SYSTEM, "model.promoted", model_id, before=before))
 
 
+def fall_back(store: Store, broken: str, shipped: str, problem: WhorlError) -> bool:
+    """Put the release's model into service for a champion that cannot be loaded.
+
+    That one becomes the previous model, so that a rollback returns to it once it is mended.
+    Nothing happens, and False is the answer, if another is champion by now.
+    """
+    with store.write() as tx:
+        if tx.aliases.get(ModelAlias.CHAMPION) != broken:
+            return False
+        tx.aliases.set(ModelAlias.PREVIOUS, broken)
+        tx.aliases.set(ModelAlias.CHAMPION, shipped)
+        facts = {"before": broken, "slug": problem.slug, "detail": problem.detail}
+        tx.audit.record(audit.event(audit.SYSTEM, "model.fell_back", shipped, **facts))
+    return True
+
+
 def refuse_promotion(store: Store, model_id: str, problem: WhorlError) -> None:
     """Give the candidate up and record why; nothing happens if another has taken its place."""
     with store.write() as tx:

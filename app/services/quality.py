@@ -22,12 +22,13 @@ def check_quality(
         InvalidInput: the image cannot be decoded or its resolution is unknown.
     """
     watch = Stopwatch()
+    model = ctx.models.active()
     default_dpi = None
     if gallery is not None:
         with watch.stage("store"), ctx.store.read() as tx:
             default_dpi = existing_gallery(tx, gallery).default_dpi
     sample = SampleImage(image, dpi, default_dpi, ctx.limits)
     with watch.stage("prepare"):
-        capture = prepare_capture(sample, ctx.models.active().preparation)
+        capture = prepare_capture(sample, model.preparation)
     good_enough = capture.quality.score >= ctx.minimum_quality
-    return QualityCheck(capture.quality, capture.facts, good_enough, watch.timings_ms())
+    return QualityCheck(model.id, capture.quality, capture.facts, good_enough, watch.timings_ms())

@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 
-from app.core.errors import InvalidInput
-from app.core.ports import LoadedModel, Store
+from app.core.errors import InvalidInput, WhorlError
+from app.core.ports import LoadedModel, Store, Transaction
 from app.core.records import StoredImage
 from app.core.types import Descriptor, PreparedSample
 from app.imaging.decode import ImageLimits
@@ -28,8 +28,8 @@ def reembed(
     """Add this model's descriptor to every template with a kept image that lacks it.
 
     Each batch is committed by itself and only what is missing is asked for, so a run that was
-    stopped or killed is resumed by calling again. A template whose image cannot be prepared, or
-    that is deleted meanwhile, is passed over and stays comparable under its old model.
+    stopped or killed is resumed by calling again. A template whose image is damaged or cannot be
+    prepared, or that is deleted meanwhile, is passed over and stays comparable under its old model.
 
     Args:
         progress: told how many templates were given a descriptor so far.
@@ -42,7 +42,7 @@ def reembed(
     while not should_stop():
         with store.read() as tx:
             batch = tx.templates.without_descriptor(model.id, after, BATCH)
-            found = [tx.templates.image(template_id) for template_id in batch]
+            found = [_image(tx, template_id) for template_id in batch]
         if not batch:
             break
         after = batch[-1]
@@ -50,6 +50,15 @@ def reembed(
         done += _store(store, model, _embedded(model, images, limits))
         progress(done)
     return done
+
+
+def _image(tx: Transaction, template_id: str) -> StoredImage | None:
+    """A kept image; None where it is gone or damaged, which is no reason to leave the others."""
+    try:
+        return tx.templates.image(template_id)
+    except WhorlError as problem:
+        log.error("template %s keeps its old model: %s", template_id, problem.detail)
+        return None
 
 
 def _embedded(

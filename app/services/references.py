@@ -30,11 +30,13 @@ class Chosen:
         parts: models with the references to compare under each; the active one without any
             where nothing is left to compare.
         count: references in all parts together.
-        left_out: why some of the claim's templates can not be compared at all; None where all can.
+        fmr: the rate that they share.
+        left_out: why some of the claim's templates cannot be compared at all; None where all can.
     """
 
     parts: tuple[tuple[LoadedModel, tuple[ReferenceTemplate, ...]], ...]
     count: int
+    fmr: float
     left_out: str | None
 
 
@@ -62,7 +64,7 @@ def choose_references(
     for model, ref in kept:
         parts.setdefault(model.id, (model, []))[1].append(ref)
     compared = tuple((model, tuple(refs)) for model, refs in parts.values())
-    return Chosen(compared or ((active, ()),), len(kept), left_out)
+    return Chosen(compared or ((active, ()),), len(kept), fmr, left_out)
 
 
 _Pair = tuple[LoadedModel, ReferenceTemplate]
@@ -104,7 +106,7 @@ def _model_for(
 ) -> LoadedModel | None:
     if active.id in descriptors:
         return active
-    for model_id in reversed(descriptors):
+    for model_id in reversed(list(descriptors)):
         try:
             return ctx.models.get(model_id)
         except (ModelRefused, NotFound):

@@ -15,7 +15,7 @@ from app.core.errors import Conflict, ModelRefused, NotFound
 from app.core.ports import LoadedModel, ModelShelf, Store
 from app.core.records import ModelAlias
 from app.imaging.decode import ImageLimits
-from app.services.promote import complete_promotion, refuse_promotion
+from app.services.promote import complete_promotion, fall_back, refuse_promotion
 from app.services.reembed import reembed
 
 log = logging.getLogger(__name__)
@@ -23,25 +23,41 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Serving:
-    """What the follower of the aliases works with."""
+    """What the follower of the aliases works with.
+
+    Attributes:
+        shipped: the release's own model, for a start with a champion that cannot be loaded.
+    """
 
     store: Store
     shelf: ModelShelf
     limits: ImageLimits
     should_stop: Callable[[], bool]
+    shipped: str | None = None
 
 
 def start_serving(serving: Serving) -> None:
-    """Load the champion.
+    """Load the champion; where it cannot be, the model that came with the release takes its place.
+
+    Templates that only the old champion knows stay as they are.
 
     Raises:
-        ModelRefused, NotFound: it cannot be loaded.
+        ModelRefused, NotFound: neither can be loaded.
     """
     with serving.store.read() as tx:
         champion = tx.aliases.get(ModelAlias.CHAMPION)
     if champion is None:
         raise NotFound("no model is in service: the store names no champion")
-    serving.shelf.activate(serving.shelf.get(champion))
+    try:
+        model = serving.shelf.get(champion)
+    except (ModelRefused, NotFound) as problem:
+        if serving.shipped is None or serving.shipped == champion:
+            raise
+        model = serving.shelf.get(serving.shipped)
+        if not fall_back(serving.store, champion, model.id, problem):
+            raise
+        log.error("%s; the release's model %s serves instead", problem.detail, model.id)
+    serving.shelf.activate(model)
 
 
 def follow_aliases(serving: Serving) -> bool:

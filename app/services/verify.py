@@ -83,10 +83,10 @@ def verify(ctx: Recognition, actor: Actor, request: VerifyRequest) -> Verificati
     with attempt.watch.stage("store"), ctx.store.read() as tx:
         claimed = _claimed(tx, request)
     chosen = choose_references(ctx, model, claimed, fmr)
-    best = _best(attempt, probe, chosen, fmr)
+    best = _best(attempt, probe, chosen)
     poor = capture.quality.score < ctx.minimum_quality
     with attempt.watch.stage("store"):
-        matched = _recorded(attempt, request, best, poor, fmr, chosen.left_out)
+        matched = _recorded(attempt, request, chosen, best, poor)
     return Verification(
         decision=_decision(matched is not None, poor),
         model_id=best.reference.model_id if matched and best.reference else model.id,
@@ -126,14 +126,14 @@ def _claimed(tx: Transaction, request: VerifyRequest) -> list[ReferenceTemplate]
     return [ref for ref in references if ref.template.gallery == request.gallery]
 
 
-def _best(attempt: Attempt, probe: ProbeImage, chosen: Chosen, fmr: float) -> _Scored:
+def _best(attempt: Attempt, probe: ProbeImage, chosen: Chosen) -> _Scored:
     """The comparison that convinces most: by its FMR, since scores never cross models."""
     watch = attempt.watch
     scored = []
     for model, references in chosen.parts:
         with watch.stage("embed"):
             seen = probe.under(model)
-        threshold = verification_threshold(model.calibration, fmr, chosen.count)
+        threshold = verification_threshold(model.calibration, chosen.fmr, chosen.count)
         with watch.stage("match"):
             scored.append(_scored(model, seen, references, threshold))
     return min(scored, key=lambda best: (not best.matches, best.fmr))
@@ -164,12 +164,7 @@ def decoys(shape: tuple[int, ...]) -> tuple[Descriptor, ...]:
 
 
 def _recorded(
-    attempt: Attempt,
-    request: VerifyRequest,
-    best: _Scored,
-    poor: bool,
-    fmr: float,
-    left_out: str | None,
+    attempt: Attempt, request: VerifyRequest, chosen: Chosen, best: _Scored, poor: bool
 ) -> Template | None:
     """Record the decision and give the matched template, unless it was deleted meanwhile."""
     wanted = best.reference.template.id if best.reference and best.matches else NO_TEMPLATE
@@ -183,8 +178,8 @@ def _recorded(
                 gallery=request.gallery,
                 template_id=matched.id if matched else None,
                 model_id=attempt.model.id,
-                fmr=fmr,
-                templates_left_out=left_out,
+                fmr=chosen.fmr,
+                templates_left_out=chosen.left_out,
             )
         )
     return matched

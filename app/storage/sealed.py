@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import sqlalchemy as sa
 
+from app.core.errors import WhorlError
 from app.core.records import ReferenceTemplate, StoredImage, Template
 from app.core.types import Descriptor
 from app.storage.tables import descriptors, images, key_slots, persons, record_of, templates
@@ -50,7 +51,12 @@ class Sealed:
         self._connection.execute(sa.insert(descriptors).values(row))
 
     def references(self, template_ids: Sequence[str]) -> Iterator[ReferenceTemplate]:
-        """The descriptors of these templates, those of one template ordered by model."""
+        """The descriptors of these templates, those of one template ordered by model.
+
+        One that cannot be opened is passed over and logged once: it must not take the others,
+        and so the whole gallery, with it. That the master key is the right one was made sure of
+        when the store was opened.
+        """
         query = (
             sa.select(
                 templates, descriptors.c.model_id, descriptors.c.sealed, key_slots.c.wrapped_key
@@ -63,13 +69,19 @@ class Sealed:
         for start in range(0, len(template_ids), _IDS_A_QUERY):
             ids = template_ids[start : start + _IDS_A_QUERY]
             for row in self._connection.execute(query.where(templates.c.id.in_(ids))):
-                yield self._reference(row)
+                reference = self._reference(row)
+                if reference is not None:
+                    yield reference
 
-    def _reference(self, row: sa.Row[tuple[object, ...]]) -> ReferenceTemplate:
+    def _reference(self, row: sa.Row[tuple[object, ...]]) -> ReferenceTemplate | None:
         template = record_of(Template, row)
         label = ("descriptor", template.id, row.model_id)
-        data = self._vault.open(row.wrapped_key, _owner(template), label, row.sealed)
-        return ReferenceTemplate(template, row.model_id, Descriptor.from_bytes(data))
+        try:
+            data = self._vault.open(row.wrapped_key, _owner(template), label, row.sealed)
+            return ReferenceTemplate(template, row.model_id, Descriptor.from_bytes(data))
+        except (WhorlError, ValueError) as error:
+            self._vault.tell_of(label, error)
+            return None
 
     def _seal(self, template: Template, label: tuple[str, ...], data: bytes) -> bytes:
         return self._vault.seal(self._key(template), _owner(template), label, data)

@@ -81,8 +81,7 @@ class SqlTemplates:
     def references(self, template_ids: Sequence[str]) -> list[ReferenceTemplate]:
         """All descriptors of these templates under every model, ordered as asked for.
 
-        Raises:
-            WhorlError: as ``image``.
+        Damaged ones are left out.
         """
         found: dict[str, list[ReferenceTemplate]] = {name: [] for name in template_ids}
         for reference in self._sealed.references(list(found)):

@@ -7,6 +7,7 @@ ciphertext (cryptographic erase, NIST SP 800-88 rev. 1 section 2.6).
 from __future__ import annotations
 
 import json
+import logging
 import os
 import secrets
 from collections.abc import Sequence
@@ -16,6 +17,8 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from app.core.errors import WhorlError
+
+log = logging.getLogger(__name__)
 
 KEY_BYTES = 32
 _NONCE_BYTES = 12
@@ -34,6 +37,7 @@ class Vault:
         if len(master_key) != KEY_BYTES:
             raise _wrong_key(f"A master key has {KEY_BYTES} bytes, this one {len(master_key)}.")
         self._master = AESGCM(master_key)
+        self._told: set[Label] = set()
 
     def new_key(self, owner: tuple[str, str]) -> bytes:
         """A fresh key of a person, wrapped."""
@@ -62,6 +66,12 @@ class Vault:
                 slug="store_damaged",
                 label=label,
             ) from error
+
+    def tell_of(self, label: Label, problem: Exception) -> None:
+        """Log that something cannot be used, once as long as the process runs."""
+        if label not in self._told:
+            self._told.add(label)
+            log.error("%s of template %s is passed over: %s", label[0], label[1], problem)
 
     def proof(self) -> bytes:
         """A token by which the same master key is known again."""

@@ -7,8 +7,6 @@ import numpy as np
 
 from app.core.types import FloatArray
 
-MM_PER_INCH = 25.4
-
 
 def smooth_noise(rng: np.random.Generator, shape: tuple[int, int], cell_px: float) -> FloatArray:
     """A field of standard deviation near 1 whose grains are about ``cell_px`` wide.

@@ -12,9 +12,10 @@ import cv2
 import numpy as np
 
 from app.core.types import FloatArray, GrayImage
+from app.core.units import MM_PER_INCH
 from app.synth.conditions import Conditions, Sensor, Skin, Touch, draw_conditions
 from app.synth.distortion import displacement_mm
-from app.synth.fields import MM_PER_INCH, enlarge, smooth_noise
+from app.synth.fields import enlarge, smooth_noise
 from app.synth.orientation import HEIGHT_MM, WIDTH_MM
 from app.synth.ridges import MasterPrint
 

@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.core.types import FloatArray
-from app.synth.fields import MM_PER_INCH, smooth_noise
+from app.core.units import MM_PER_INCH
+from app.synth.fields import smooth_noise
 
 WIDTH_MM = 20.0
 HEIGHT_MM = 26.0

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from scipy import fft
 
 from app.core.types import FloatArray
-from app.synth.fields import MM_PER_INCH, smooth_noise
+from app.core.units import MM_PER_INCH
+from app.synth.fields import smooth_noise
 from app.synth.orientation import (
     HEIGHT_MM,
     WIDTH_MM,

@@ -74,7 +74,9 @@ class Api:
 
 
 @contextmanager
-def running_api(folder: Path, *, max_body_bytes: int = 2_000_000, images: int = 3) -> Iterator[Api]:
+def running_api(
+    folder: Path, *, max_body_bytes: int = 2_000_000, images: int = 3, docs: bool = True
+) -> Iterator[Api]:
     """Start the API in this process on a store in ``folder``."""
     store = open_store(folder / "store.sqlite3", bytes(32))
     models, readiness = FakeLiveModels(model("m1"), model("m2")), FakeReadiness()
@@ -88,6 +90,7 @@ def running_api(folder: Path, *, max_body_bytes: int = 2_000_000, images: int = 
         readiness=readiness,
         version=VersionFacts("1.2.3", "3.11", "none", "cpu"),
         limits=ApiLimits(max_body_bytes, images),
+        docs=docs,
         stopping=lambda: bool(stopping),
     )
     app = create_app(services)

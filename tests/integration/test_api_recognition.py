@@ -152,7 +152,7 @@ def test_the_resolution_must_be_known(api: Api) -> None:
     assert (answer.status_code, answer.json()["slug"]) == (422, "dpi_unknown")
     assert "'dpi'" in answer.json()["detail"]
     told = api.client.post("/v1/quality", files=files, data={"dpi": "500"}).json()
-    assert (told["dpi"], told["dpi_source"]) == (500.0, "request")
+    assert (told["dpi"], told["dpi_source"], told["model_id"]) == (500.0, "request", "m1")
     api.client.put("/galleries/default", json={"default_dpi": 500})
     known = api.client.post("/v1/quality", files=files, data={"gallery": "default"}).json()
     assert known["dpi_source"] == "gallery"

@@ -71,6 +71,10 @@ def test_galleries(api: Api) -> None:
     assert changed.status_code == 200
     assert changed.json()["store_images"] == "encrypted"
     assert api.client.get("/galleries/staff").json() == changed.json()
+    kept = api.client.put("/v1/galleries/staff", json={"store_images": None}).json()
+    assert (kept["store_images"], kept["default_dpi"]) == ("encrypted", 500)
+    unset = api.client.put("/v1/galleries/staff", json={"default_dpi": None}).json()
+    assert (unset["store_images"], unset["default_dpi"]) == ("encrypted", None)
     assert [g["gallery"] for g in all_pages(api, "/galleries", 1)] == ["default", "staff"]
 
     enrol(api, "alice", 1, "staff")

@@ -1,9 +1,9 @@
+"""Identification: who is found, under which model, and what is recorded."""
+
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,15 +12,14 @@ import pytest
 from app.core.errors import InvalidInput, NotFound, PolicyNotSupported, QualityTooLow
 from app.core.ports import Transaction
 from app.imaging.pipeline import prepare
-from app.matching.index import TemplateIndex
-from app.services import galleries, indexes, persons
+from app.services import galleries
 from app.services.context import Recognition
 from app.services.identify import IdentifyRequest, identify
 from app.services.outcomes import Decision, OnDuplicate
 from app.services.recognise import embed_reference
 from tests.fakes.models import FakeLiveModels, calibration, model
 from tests.fakes.prints import blank_png, poor_png, print_png
-from tests.fakes.recognition import ACTOR, actions, enrol, opened, twin
+from tests.fakes.recognition import ACTOR, actions, enrol, opened
 
 
 @pytest.fixture
@@ -40,12 +39,6 @@ def asked(seed: int, gallery: str = "default", fpir: float | None = 1e-2) -> Ide
 
 def found(ctx: Recognition, seed: int, gallery: str = "default") -> list[str]:
     return [c.person_id for c in identify(ctx, ACTOR, asked(seed, gallery)).candidates]
-
-
-def seen_templates(ctx: Recognition, gallery: str = "default", active: str = "model-a") -> int:
-    """Templates in memory, without bringing it up to date."""
-    view = ctx.indexes._views.get((gallery, active))
-    return 0 if view is None else len(view)
 
 
 def test_the_right_person_is_named(ctx: Recognition) -> None:
@@ -121,80 +114,6 @@ def test_unsupported_rates_are_refused(ctx: Recognition) -> None:
     assert identify(ctx, ACTOR, asked(1, fpir=None)).fpir == 1e-3
 
 
-def test_indexes_of_two_processes_see_each_others_enrolments(ctx: Recognition) -> None:
-    other = twin(ctx)
-    enrol(ctx, "ada", 1)
-    assert found(ctx, 1) == found(other, 1) == ["ada"]
-    enrol(other, "bob", 2)
-    assert found(ctx, 2) == found(other, 2) == ["bob"]
-    persons.delete_person(ctx, ACTOR, "default", "ada")
-    assert found(other, 1) == found(ctx, 1) == []
-
-
-def test_deleted_templates_leave_memory_before_the_answer(ctx: Recognition) -> None:
-    enrol(ctx, "ada", 1, 3)
-    enrol(ctx, "bob", 2)
-    assert found(ctx, 1) == ["ada"]
-    assert seen_templates(ctx) == 3
-    template = persons.list_templates(ctx.store, "default", "ada")[0][0]
-    persons.delete_template(ctx, ACTOR, "default", "ada", template.id)
-    assert seen_templates(ctx) == 2
-    persons.delete_person(ctx, ACTOR, "default", "ada")
-    assert seen_templates(ctx) == 1
-    assert found(ctx, 3) == []
-    assert found(ctx, 2) == ["bob"]
-
-
-def test_a_deleted_gallery_leaves_memory_and_its_name_begins_anew(ctx: Recognition) -> None:
-    galleries.put_gallery(ctx.store, ACTOR, "other", None, None)
-    enrol(ctx, "ada", 1, gallery="other")
-    remote = twin(ctx)
-    assert found(ctx, 1, "other") == found(remote, 1, "other") == ["ada"]
-    galleries.delete_gallery(ctx, ACTOR, "other", force=True)
-    assert seen_templates(ctx, "other") == 0
-    galleries.put_gallery(ctx.store, ACTOR, "other", None, None)
-    assert found(ctx, 1, "other") == found(remote, 1, "other") == []
-
-
-def test_a_stale_index_can_accept_nobody(ctx: Recognition, monkeypatch: pytest.MonkeyPatch) -> None:
-    enrol(ctx, "ada", 1)
-    assert found(ctx, 1) == ["ada"]
-    with monkeypatch.context() as patch:
-        patch.setattr(indexes.GalleryView, "follow", lambda *_: None)
-        persons.delete_person(ctx, ACTOR, "default", "ada")
-        assert seen_templates(ctx) == 1
-        assert found(ctx, 1) == []
-
-
-def test_an_index_is_never_staler_than_the_transaction_and_may_be_newer(ctx: Recognition) -> None:
-    enrol(ctx, "ada", 1)
-    with ctx.store.read() as old:
-        before = old.templates.last_change()
-        enrol(ctx, "bob", 2)
-        assert found(ctx, 2) == ["bob"]
-        view = ctx.indexes.view(old, "default", "model-a")
-        assert old.templates.last_change() == before
-        assert len(view) == 2
-
-
-def test_an_interrupted_catch_up_is_taken_again(
-    ctx: Recognition, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    enrol(ctx, "ada", 1, 3)
-    real, calls = TemplateIndex.add, iter([True, False])
-
-    def failing(index: TemplateIndex, *args: object) -> None:
-        real(index, *args)  # type: ignore[arg-type]
-        if not next(calls):
-            raise MemoryError
-
-    with monkeypatch.context() as patch:
-        patch.setattr(TemplateIndex, "add", failing)
-        with pytest.raises(MemoryError):
-            identify(ctx, ACTOR, asked(1))
-    assert identify(ctx, ACTOR, asked(1)).gallery_size == 2
-
-
 def test_models_are_searched_apart_and_merged(live: tuple[Recognition, FakeLiveModels]) -> None:
     ctx, models = live
     enrol(ctx, "ada", 1)
@@ -264,20 +183,6 @@ def test_templates_of_a_refused_model_do_not_stop_the_search(
     assert "model-a" in caplog.text
 
 
-def test_the_view_of_a_former_model_goes_when_idle(
-    live: tuple[Recognition, FakeLiveModels], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    ctx, models = live
-    enrol(ctx, "ada", 1)
-    for models.active_id in ("model-a", "model-b"):
-        assert found(ctx, 1) == ["ada"]
-    assert seen_templates(ctx, active="model-a") == 1
-    later = time.monotonic() + indexes.IDLE_VIEW_S + 1
-    monkeypatch.setattr("app.services.indexes.time.monotonic", lambda: later)
-    assert found(ctx, 1) == ["ada"]
-    assert set(ctx.indexes._views) == {("default", "model-b")}
-
-
 def test_the_record_names_who_was_found_and_no_score(ctx: Recognition) -> None:
     enrol(ctx, "ada", 1)
     identify(ctx, ACTOR, asked(1))
@@ -289,18 +194,3 @@ def test_the_record_names_who_was_found_and_no_score(ctx: Recognition) -> None:
         "fpir": 1e-2,
         "gallery_size": 1,
     }
-
-
-def test_threads_that_enrol_delete_and_search_agree_in_the_end(ctx: Recognition) -> None:
-    def come_and_go(number: int) -> None:
-        for seed in (number, number + 100):
-            enrol(ctx, f"person-{seed}", seed)
-            identify(ctx, ACTOR, asked(seed))
-        persons.delete_person(ctx, ACTOR, "default", f"person-{number}")
-
-    with ThreadPoolExecutor(4) as pool:
-        list(pool.map(come_and_go, range(1, 5)))
-    assert seen_templates(ctx) == 4
-    for number in range(1, 5):
-        assert found(ctx, number) == []
-        assert found(ctx, number + 100) == [f"person-{number + 100}"]

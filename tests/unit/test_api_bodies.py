@@ -14,8 +14,10 @@ from pydantic import ValidationError
 
 from app.api.bodies import EnrolBody, GalleryBody, KeyBody, QualityBody, TrainBody, VerifyBody
 from app.api.forms import parse_json
+from app.api.names import TEMPLATE
 from app.core.errors import InvalidInput
 from app.core.records import Scope
+from app.services.identifiers import is_person_id
 from app.services.outcomes import OnDuplicate
 from app.services.training_spec import TrainingSpec
 
@@ -151,3 +153,15 @@ def test_choices_are_named_where_none_fits() -> None:
     ]
     with pytest.raises(ValidationError, match="encrypted"):
         GalleryBody.model_validate({"store_images": "always"}, strict=True)
+
+
+@given(st.from_regex(TEMPLATE.replace("$", r"\Z"), alphabet=st.characters(codec="ascii")))
+def test_a_template_id_that_the_pattern_lets_through_can_be_claimed(template_id: str) -> None:
+    VerifyBody(image=b"x", template_id=template_id)
+    assert is_person_id(template_id)
+
+
+@pytest.mark.parametrize("template_id", ["_a", "-a", "", "a" * 65, "a/b"])
+def test_a_template_id_that_could_not_be_one_is_refused(template_id: str) -> None:
+    with pytest.raises(ValidationError):
+        VerifyBody(image=b"x", template_id=template_id)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
-from app.core.errors import Cancelled
+from app.core.errors import Cancelled, WhorlError
 from app.core.params import MatchingParams, PreparationParams
 from app.core.types import FloatArray
 from app.learning.batches import PairBatches
@@ -224,3 +224,18 @@ def test_the_policy_of_the_products_does_not_outlive_the_encoder() -> None:
     assert {w.dtype for w in encoder.weights} == {"float32"}
     assert keras.config.dtype_policy().name == "float32"
     assert encoder(np.zeros((1, 64, 64, 2), np.float32)).dtype == "float32"
+
+
+class _Broken(Textures):
+    """A source that hands out what no loss can stand."""
+
+    def views(self, finger: int, rng: np.random.Generator) -> tuple[View, View]:
+        first, second = super().views(finger, rng)
+        return View(first.image * np.float32("nan"), first.mask, first.to_finger), second
+
+
+def test_a_fit_that_diverges_ends_at_once() -> None:
+    asked = recipe()
+    with pytest.raises(WhorlError) as diverged:
+        fit(asked, new_encoder(asked), _Broken(), lambda _: None)
+    assert diverged.value.slug == "fit_diverged"

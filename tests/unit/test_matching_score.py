@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from app.core.params import MatchingParams
 from app.core.types import Descriptor, FloatArray, Probe
-from app.matching.score import align, compare, compare_all, compare_many, compare_pairs, fuse
+from app.matching.score import align, compare, compare_all, compare_many, compare_pairs
 
 ROWS, COLS, CHANNELS = 4, 5, 3
 seeds = st.integers(0, 2**32 - 1)
@@ -161,12 +161,6 @@ def test_grids_of_other_shapes_are_refused() -> None:
         compare(Probe(cells, mask), Descriptor(cells[0, :2], mask[0, :2]), params())
     with pytest.raises(ValueError, match="do not fit"):
         compare(Probe(cells, mask), Descriptor(cells[0], mask[0, :2]), params())
-
-
-def test_several_samples_count_as_their_best() -> None:
-    assert fuse([0.1, 0.7, -0.2]) == 0.7
-    with pytest.raises(ValueError, match="no scores"):
-        fuse([])
 
 
 def test_pairs_are_scored_above_the_diagonal() -> None:

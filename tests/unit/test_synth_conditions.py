@@ -24,9 +24,7 @@ class _Extreme(np.random.Generator):
 
 @pytest.mark.parametrize("deviations", [-6.0, 6.0])
 @pytest.mark.parametrize("seed", range(20))
-def test_a_sensor_tells_ridges_from_valleys_in_the_worst_case(
-    seed: int, deviations: float
-) -> None:
+def test_a_sensor_tells_ridges_from_valleys_in_the_worst_case(seed: int, deviations: float) -> None:
     sensor = draw_conditions(_Extreme(seed, deviations)).sensor
     assert 0.0 <= sensor.ridge_level <= sensor.valley_level - 5.0 <= 255.0
     assert abs(sensor.scale - 1.0) <= 0.02 + 1e-9

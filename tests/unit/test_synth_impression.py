@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from app.core.types import FloatArray
+from app.core.units import MM_PER_INCH
 from app.synth.conditions import (
     MAX_ROTATION_DEG,
     Conditions,
@@ -16,7 +17,6 @@ from app.synth.conditions import (
     draw_conditions,
 )
 from app.synth.distortion import displacement_mm
-from app.synth.fields import MM_PER_INCH
 from app.synth.impression import Impression, impress, placement
 from app.synth.ridges import MasterPrint, grow_master
 

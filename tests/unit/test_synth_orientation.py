@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from app.core.types import FloatArray
-from app.synth.fields import MM_PER_INCH
+from app.core.units import MM_PER_INCH
 from app.synth.orientation import (
     NATURAL_FREQUENCY,
     Pattern,

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from app.synth.fields import MM_PER_INCH
+from app.core.units import MM_PER_INCH
 from app.synth.population import finger_seed, population
 from app.synth.ridges import MasterPrint, canvas_shape, grow_master
 

@@ -60,7 +60,12 @@ def put_gallery(
 ) -> Response:
     """Create a gallery or change its settings."""
     kept, created = use_case.put_gallery(
-        services.recognition.store, actor, gallery, body.store_images, body.default_dpi
+        services.recognition.store,
+        actor,
+        gallery,
+        body.store_images,
+        body.default_dpi,
+        clear_dpi="default_dpi" in body.model_fields_set and body.default_dpi is None,
     )
     answer = GalleryAnswer.of(kept).model_dump(mode="json")
     if not created:
