@@ -6,6 +6,11 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# Time on a shared machine says nothing of the code: no deadline, no verdict on slow drawing.
+settings.register_profile("whorl", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("whorl")
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -45,7 +45,9 @@ class AnnouncedServer(uvicorn.Server):
 
     def _announce(self, address: str, admin_key: str | None) -> None:
         self._console.print(
-            f"Whorl listens on {address} (documentation: {address}/docs)", style="bold"
+            f"Whorl listens on {address} (documentation: {address}/docs)",
+            style="bold",
+            soft_wrap=True,
         )
         if admin_key is not None:
             self._console.print(

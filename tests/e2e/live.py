@@ -57,12 +57,13 @@ class LiveService:
 
     def _read(self, process: subprocess.Popen[str]) -> None:
         assert process.stderr is not None
-        for line in process.stderr:
-            self.log.append(line)
-            if found := re.search(r"listens on (http://\S+)", line):
-                self.address = found[1]
-            if found := re.fullmatch(r"(whorl_[0-9a-f]+_\S+)\n", line):
-                self.admin_key = found[1]
+        with process.stderr:
+            for line in process.stderr:
+                self.log.append(line)
+                if found := re.search(r"listens on (http://\S+)", line):
+                    self.address = found[1]
+                if found := re.fullmatch(r"(whorl_[0-9a-f]+_\S+)\n", line):
+                    self.admin_key = found[1]
 
     @property
     def pid(self) -> int:

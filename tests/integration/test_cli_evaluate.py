@@ -80,12 +80,12 @@ def test_all_known_sets_make_the_table_of_the_readme(
             shutil.copy(path, folder)
     monkeypatch.setenv("WHORL_DATASETS", str(tmp_path / "sets"))
     readme = tmp_path / "README.md"
-    readme.write_text(f"{BEGIN}\nold\n{END}\n")
+    readme.write_text(f"{BEGIN}\nfrom before\n{END}\n")
     result = evaluate("--all", "--readme", readme, "--json", tmp_path / "all.json")
     assert result.exit_code == 1  # four of the sets are not there
     assert result.stderr.count("folder_not_found: ") == len(KNOWN_SETS) - 2
     text = readme.read_text()
-    assert "old" not in text
+    assert "from before" not in text
     assert f"| {first.name} |" in text
     assert "`whorl evaluate --all`" in text
     sets = json.loads((tmp_path / "all.json").read_text())["sets"]

@@ -252,8 +252,8 @@ class Load:
         for thread in self._threads:
             thread.join()
 
-    def goes_on(self, more: int = 1) -> None:
-        """Wait until everyone was answered so many times more."""
+    def goes_on(self, more: int = 2) -> None:
+        """Wait until everyone was answered so many times more; the last began after the first."""
         wanted = [len(told) + more for told in self.told]
         while not self.errors and any(
             len(told) < count for told, count in zip(self.told, wanted, strict=True)
