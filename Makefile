@@ -13,17 +13,17 @@ help: ## Show what can be made
 
 $(VENV)/.pip: constraints.txt
 	@$(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --upgrade --constraint constraints.txt pip setuptools
+	@$(BIN)/python -m pip install -qq --upgrade --constraint constraints.txt pip setuptools
 	@touch $@
 
 $(VENV)/.serve: $(VENV)/.pip $(LOCK)
 	@echo 'Installing Whorl and what it needs into $(VENV) (once, a minute or two) ...'
-	@$(BIN)/python -m pip install --quiet --no-build-isolation --constraint constraints.txt --editable '.[cpu]'
+	@$(BIN)/python -m pip install -qq --no-build-isolation --constraint constraints.txt --editable '.[cpu]'
 	@touch $@
 
 $(VENV)/.test: $(VENV)/.serve $(LOCK)
 	@echo 'Installing what the tests need into $(VENV) (once) ...'
-	@$(BIN)/python -m pip install --quiet --no-build-isolation --constraint constraints.txt --editable '.[cpu,wsq]' --group dev
+	@$(BIN)/python -m pip install -qq --no-build-isolation --constraint constraints.txt --editable '.[cpu,wsq]' --group dev
 	@touch $@
 
 serve: $(VENV)/.serve ## Install what is needed and serve on http://127.0.0.1:8000
