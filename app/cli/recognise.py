@@ -27,10 +27,8 @@ from app.core.types import FingerPosition, Quality
 from app.settings import Settings
 
 if TYPE_CHECKING:
-    from app.core.ports import LoadedModel
     from app.services.outcomes import Comparison, Enrolment, Identification, Verification
 
-DEFAULT_FMR = 1e-4
 STYLES = {"match": "bold green", "no_match": "bold red", "inconclusive": "bold yellow"}
 
 
@@ -123,11 +121,10 @@ def verify(
 
         outcome: Comparison | Verification
         with existing_home(settings) as home, open_recognition(settings, home) as ctx:
-            rate = _rate(ctx.models.active(), fmr)
             if person is None:
-                outcome = compare_images(ctx, ACTOR, CompareRequest(files[0], files[1], dpi, rate))
+                outcome = compare_images(ctx, ACTOR, CompareRequest(files[0], files[1], dpi, fmr))
             else:
-                request = VerifyRequest(gallery, files[0], person, None, finger, dpi, rate)
+                request = VerifyRequest(gallery, files[0], person, None, finger, dpi, fmr)
                 outcome = verify_person(ctx, ACTOR, request)
     _show_decision(screen, outcome, images)
     if as_json:
@@ -176,12 +173,6 @@ def quality_words(quality: Quality | None) -> str:
     if quality is None:
         return "-"
     return " ".join([str(quality.score), *(f"({reason})" for reason in quality.reasons)])
-
-
-def _rate(model: LoadedModel, fmr: float | None) -> float:
-    from app.services.policy import strictest_fmr
-
-    return max(DEFAULT_FMR, strictest_fmr(model.calibration)) if fmr is None else fmr
 
 
 def _fields(outcome: object) -> dict[str, object]:
