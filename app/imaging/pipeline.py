@@ -19,8 +19,6 @@ from app.imaging.resolution import require_one_finger, resample, resolve_dpi
 from app.imaging.segment import segment
 
 _ADVICE = {
-    QualityReason.NOT_A_FINGERPRINT: "no ridges of a finger were found: "
-    "check that the image shows one fingerprint and that 'dpi' is right",
     QualityReason.TOO_SMALL: "too little of the finger is visible: "
     "place the whole fingertip flat on the sensor",
     QualityReason.TOO_DRY: "the finger is too dry: "
@@ -29,6 +27,7 @@ _ADVICE = {
     QualityReason.LOW_CONTRAST: "ridges hardly differ from valleys: "
     "clean the sensor and press a little harder",
 }
+_NOISE_COHERENCE = 0.25
 _NO_REASON = "the ridges are unclear: clean the sensor and place the finger flat and still"
 _DEFAULT_LIMITS = ImageLimits()
 
@@ -100,10 +99,25 @@ def require_quality(quality: Quality, minimum: int) -> None:
     """
     if quality.score >= minimum:
         return
-    advice = "; ".join(_ADVICE[reason] for reason in quality.reasons) or _NO_REASON
+    advice = "; ".join(_advice(reason, quality) for reason in quality.reasons) or _NO_REASON
     raise QualityTooLow(
         f"The capture's quality is {quality.score} of 100, at least {minimum} is needed: {advice}.",
         score=quality.score,
         minimum=minimum,
         reasons=[reason.value for reason in quality.reasons],
+    )
+
+
+def _advice(reason: QualityReason, quality: Quality) -> str:
+    if reason is not QualityReason.NOT_A_FINGERPRINT:
+        return _ADVICE[reason]
+    if quality.area_mm2 == 0.0:
+        found = "the image is blank or shows something else"
+    elif quality.ridge_coherence < _NOISE_COHERENCE:
+        found = "what is there has no direction, like noise"
+    else:
+        found = "there are lines and edges, but not a finger's distance apart, as in a photo"
+    return (
+        f"no ridges of a finger were found, {found}: "
+        "check that the image shows one fingerprint and that 'dpi' is right"
     )

@@ -272,3 +272,15 @@ def test_pipeline_from_bytes() -> None:
     assert np.array_equal(capture.prepared.mask, expected.mask)
     with pytest.raises(DpiUnknown):
         prepare(pgm(finger()), PARAMS)
+
+
+@pytest.mark.parametrize(
+    ("area_mm2", "coherence", "words"),
+    [(0.0, 0.0, "blank"), (400.0, 0.1, "noise"), (280.0, 0.5, "photo")],
+)
+def test_what_is_no_fingerprint_is_told_apart(
+    area_mm2: float, coherence: float, words: str
+) -> None:
+    reasons = (QualityReason.NOT_A_FINGERPRINT,)
+    with pytest.raises(QualityTooLow, match=words):
+        require_quality(Quality(0, reasons, area_mm2, 0.1, coherence, float("nan")), 1)
