@@ -9,6 +9,7 @@ import numpy as np
 
 from app.core.params import PreparationParams
 from app.core.types import FloatArray, GrayImage, PreparedSample
+from app.imaging.warp import warp
 
 _CONTRAST_FLOOR = 1.5
 _CLIP_DEVIATIONS = 2.0
@@ -44,15 +45,20 @@ def centre_crop(
 
 def crop_origin(mask: FloatArray, params: PreparationParams) -> tuple[int, int]:
     """Column and row of the image that become the crop's (0, 0); may be negative."""
-    height, width = mask.shape
-    total = float(mask.sum())
-    if total > 0.0:
-        column = float(mask.sum(axis=0) @ np.arange(width, dtype=np.float32)) / total
-        row = float(mask.sum(axis=1) @ np.arange(height, dtype=np.float32)) / total
-    else:
-        column, row = (width - 1) / 2.0, (height - 1) / 2.0
+    column, row = centroid(mask)
     half = (params.size_px - 1) / 2.0
     return round(column - half), round(row - half)
+
+
+def centroid(mask: FloatArray) -> tuple[float, float]:
+    """Column and row of the foreground's middle; the image's where there is no foreground."""
+    height, width = mask.shape
+    total = float(mask.sum())
+    if total <= 0.0:
+        return (width - 1) / 2.0, (height - 1) / 2.0
+    column = float(mask.sum(axis=0) @ np.arange(width, dtype=np.float32)) / total
+    row = float(mask.sum(axis=1) @ np.arange(height, dtype=np.float32)) / total
+    return column, row
 
 
 def crop_at(
@@ -73,12 +79,10 @@ def rotate(sample: PreparedSample, angles_deg: Sequence[float]) -> list[Prepared
 
 
 def _rotated(sample: PreparedSample, angle_deg: float) -> PreparedSample:
-    height, width = sample.mask.shape
-    turn = cv2.getRotationMatrix2D(((width - 1) / 2.0, (height - 1) / 2.0), angle_deg, 1.0)
-    image = cv2.warpAffine(sample.image, turn, (width, height), flags=cv2.INTER_LINEAR)
-    covered = cv2.warpAffine(sample.mask, turn, (width, height), flags=cv2.INTER_LINEAR)
-    mask = (covered > 0.5).astype(np.float32)
-    return PreparedSample(np.asarray(image * mask, np.float32), mask)
+    size_px = sample.mask.shape[0]
+    centre = ((size_px - 1) / 2.0, (size_px - 1) / 2.0)
+    turn = cv2.getRotationMatrix2D(centre, angle_deg, 1.0)
+    return warp(sample.image, sample.mask, cv2.invertAffineTransform(turn), size_px)
 
 
 def _window(values: FloatArray, origin: tuple[int, int], size_px: int) -> FloatArray:

@@ -13,11 +13,16 @@ from app.core.errors import ModelRefused
 from app.core.ports import LoadedModel
 from app.inference.batcher import MicroBatcher
 from app.inference.embedder import BUCKETS, CompiledEmbedder
-from app.matching.calibration import Calibration
 from app.networks.device import Device
 from app.networks.forward import inference_function
-from app.networks.restore import GOLDEN, read_params, restore_encoder, verified_manifest
-from model_store import Manifest, Registry
+from app.networks.restore import (
+    GOLDEN,
+    read_calibration,
+    read_params,
+    restore_encoder,
+    verified_manifest,
+)
+from model_store import Registry
 
 logger = logging.getLogger(__name__)
 
@@ -48,7 +53,7 @@ class Loader:
         """
         manifest = verified_manifest(self.registry, model_id)
         preparation, matching = read_params(manifest)
-        calibration = _read_calibration(manifest)
+        calibration = read_calibration(manifest)
         with self.device.scope():
             run = inference_function(restore_encoder(self.registry, manifest))
             embedder = CompiledEmbedder(run, preparation.size_px)
@@ -63,13 +68,6 @@ class Loader:
             calibration,
             MicroBatcher(embedder, max_waiting=self.max_waiting),
         )
-
-
-def _read_calibration(manifest: Manifest) -> Calibration:
-    try:
-        return Calibration.from_dict(manifest.calibration)
-    except (TypeError, ValueError) as error:
-        raise ModelRefused(f"the calibration of {manifest.id} cannot be used: {error}") from error
 
 
 def check_golden(embedder: CompiledEmbedder, golden: bytes) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from app.evaluation.report import Evaluation
+from app.matching.calibration import DEFAULT_FMR
 
 POLICY_FMR = "0.01"
 
@@ -16,9 +17,6 @@ class GateDecision:
 
     better: bool
     reasons: tuple[str, ...]
-
-
-DEFAULT_POLICY_FMR = 1e-4
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +36,7 @@ def decide(challenger: Judged, champion: Judged, target: str) -> GateDecision:
         champion: the model in service, on the same sets.
         target: the set that the training was for.
     """
-    needed = max(champion.minimum_fmr, DEFAULT_POLICY_FMR)
+    needed = max(champion.minimum_fmr, DEFAULT_FMR)
     better = challenger.minimum_fmr <= needed
     reasons = [
         f"calibration: supports FMR {challenger.minimum_fmr:.2g}, needed {needed:.2g}"

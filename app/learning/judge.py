@@ -15,7 +15,7 @@ from app.imaging.normalise import rotate
 from app.learning.prints import Fingers, Report, samples_of
 from app.learning.recipes import Recipe
 from app.matching.calibration import Calibration, calibrate
-from app.matching.score import compare_pairs, stack_references
+from app.matching.score import compare_pairs, stack_references, upright_references
 from app.networks.forward import embed_all, inference_function
 
 Run = Callable[[FloatArray], FloatArray]
@@ -57,7 +57,6 @@ def embed_gallery(
         report: told the number of samples done; may raise to stop.
     """
     turns = len(params.rotations_deg)
-    upright = params.rotations_deg.index(0.0)
     probes: list[Probe] = []
     group: list[Descriptor] = []
     for descriptor in embed_all(run, _turned(samples, params)):
@@ -68,11 +67,7 @@ def embed_gallery(
             group = []
             if report is not None:
                 report(len(probes))
-    return Gallery(
-        tuple(probes),
-        np.stack([np.asarray(p.cells[upright], np.float32) for p in probes]),
-        np.stack([p.mask[upright] for p in probes]),
-    )
+    return Gallery(tuple(probes), *upright_references(probes, params))
 
 
 def judge(

@@ -8,6 +8,7 @@ import numpy as np
 
 from app.core.params import PreparationParams
 from app.core.types import FloatArray, PreparedSample
+from app.imaging.normalise import centroid
 from app.imaging.warp import warp
 from app.learning.recipes import PoseNoise
 
@@ -47,13 +48,7 @@ def _turn_about(centre: float, angle_deg: float, shift: tuple[float, float]) -> 
 
 def _crop_frame(view: View, size: int) -> FloatArray:
     """3x3: crop pixel -> view pixel, the crop centred on the foreground's centroid."""
-    weight = float(view.mask.sum())
-    rows, cols = np.indices(view.mask.shape, dtype=np.float32)
-    if weight > 0:
-        x0 = float((cols * view.mask).sum()) / weight
-        y0 = float((rows * view.mask).sum()) / weight
-    else:
-        y0, x0 = (np.array(view.mask.shape) - 1) / 2
+    x0, y0 = centroid(view.mask)
     half = (size - 1) / 2
     return np.array([[1, 0, x0 - half], [0, 1, y0 - half], [0, 0, 1]], np.float32)
 

@@ -21,6 +21,7 @@ from app.core.types import FloatArray
 ERRORS_WANTED = 30
 HIGHEST_FMR = 0.5
 STEPS_PER_DECADE = 40
+DEFAULT_FMR = 1e-4
 DEFAULT_FPIR = 1e-3
 # Rates that went through powers and logarithms still equal the rates they came from.
 RELATIVE_TOLERANCE = 1e-9

@@ -110,6 +110,19 @@ def stack_references(references: Sequence[Descriptor]) -> tuple[FloatArray, Floa
     return np.stack([r.cells for r in references]), np.stack([r.mask for r in references])
 
 
+def upright_references(
+    probes: Sequence[Probe], params: MatchingParams
+) -> tuple[FloatArray, FloatArray]:
+    """The samples behind some probes as references: cells and masks at 0 degrees, float32.
+
+    Raises:
+        ValueError: the search has no rotation of 0 degrees, or there are no probes.
+    """
+    upright = params.rotations_deg.index(0.0)
+    cells = np.stack([np.asarray(probe.cells[upright], np.float32) for probe in probes])
+    return cells, np.stack([probe.mask[upright] for probe in probes])
+
+
 @dataclass(frozen=True, slots=True)
 class Alignment:
     """How a probe lies on a reference where it fits best.

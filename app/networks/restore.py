@@ -6,6 +6,7 @@ import keras
 
 from app.core.errors import ModelRefused, NotFound
 from app.core.params import MatchingParams, PreparationParams
+from app.matching.calibration import Calibration
 from app.networks.encoder import build_encoder
 from app.networks.weights import unpack_weights
 from model_store import BrokenModelError, Manifest, Registry
@@ -47,6 +48,18 @@ def read_params(manifest: Manifest) -> tuple[PreparationParams, MatchingParams]:
     except (TypeError, ValueError) as error:
         raise ModelRefused(f"the manifest of {manifest.id} cannot be used: {error}") from error
     return preparation, matching
+
+
+def read_calibration(manifest: Manifest) -> Calibration:
+    """The table score -> FMR of a manifest.
+
+    Raises:
+        ModelRefused: it is malformed.
+    """
+    try:
+        return Calibration.from_dict(manifest.calibration)
+    except (TypeError, ValueError) as error:
+        raise ModelRefused(f"the calibration of {manifest.id} cannot be used: {error}") from error
 
 
 def restore_encoder(registry: Registry, manifest: Manifest) -> keras.Model:

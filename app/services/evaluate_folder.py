@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from app.evaluation.protocol import all_pairs
 from app.evaluation.rates import Scores, pair_scores
 from app.evaluation.report import Evaluation, evaluate_scores
 from app.imaging.pipeline import prepare, require_quality
-from app.matching.score import compare_pairs
+from app.matching.score import compare_pairs, upright_references
 from app.services.policy import strictest_fmr
 from app.services.recognise import embed_references_and_probes
 
@@ -91,7 +91,7 @@ def evaluate_folder(
         if report is not None:
             report(number + 1, len(labelled.images))
     fingers = tuple(image.finger for image in labelled.images)
-    scores = _score_pairs(model, probes)
+    scores = compare_pairs(probes, *upright_references(probes, model.matching), model.matching)
     return FolderEvaluation(
         evaluate_scores(name or folder.name, fingers, scores, failed.keys()),
         scores,
@@ -100,13 +100,6 @@ def evaluate_folder(
         {str(item.path): item.reason for item in labelled.skipped},
         _policies_met(model, pair_scores(scores, all_pairs(fingers), set(failed))),
     )
-
-
-def _score_pairs(model: LoadedModel, probes: Sequence[Probe]) -> FloatArray:
-    upright = model.matching.rotations_deg.index(0.0)
-    cells = np.stack([probe.cells[upright] for probe in probes])
-    mask = np.stack([probe.mask[upright] for probe in probes])
-    return compare_pairs(probes, cells, mask, model.matching)
 
 
 def _policies_met(model: LoadedModel, scores: Scores) -> tuple[PolicyMet, ...]:

@@ -6,8 +6,8 @@ import math
 
 from app.core.errors import PolicyNotSupported
 from app.core.ports import CalibrationTable
+from app.matching.calibration import DEFAULT_FMR
 
-DEFAULT_FMR = 1e-4
 DUPLICATE_FMR = 1e-4
 # A rate of exactly n times the smallest one supports n references, however the quotient rounds.
 ROUNDING = 1e-12

@@ -14,9 +14,8 @@ from app.core.records import Job, JobState, ModelAlias
 from app.learning.progress import Sink
 from app.learning.recipes import Recipe, find_recipe
 from app.learning.train import BaseModel, FolderData, Order, Trained, train
-from app.matching.calibration import Calibration
 from app.networks.device import Device
-from app.networks.restore import read_params, restore_encoder, verified_manifest
+from app.networks.restore import read_calibration, read_params, restore_encoder, verified_manifest
 from app.services import audit
 from app.services.context import Actor
 from app.services.promote import propose
@@ -175,7 +174,7 @@ def _load_base(tools: Training, champion: str) -> BaseModel:
             champion,
             restore_encoder(tools.registry, manifest),
             *read_params(manifest),
-            Calibration.from_dict(manifest.calibration).minimum_fmr,
+            read_calibration(manifest).minimum_fmr,
         )
 
 

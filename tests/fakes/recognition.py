@@ -12,8 +12,10 @@ from app.core.records import Scope
 from app.imaging.decode import ImageLimits
 from app.services.context import Actor, Recognition
 from app.services.enroll import EnrolRequest, enroll
+from app.services.identify import IdentifyRequest, identify
 from app.services.indexes import SearchIndexes
 from app.services.outcomes import Enrolment, OnDuplicate
+from app.services.verify import VerifyRequest
 from app.storage import open_store
 from tests.fakes.models import FakeLiveModels, model
 from tests.fakes.prints import print_png
@@ -51,6 +53,21 @@ def enrol(
     return enroll(
         ctx, ACTOR, EnrolRequest(gallery, person_id, finger, images, on_duplicate=on_duplicate)
     )
+
+
+def claim(seed: int, person_id: str = "ada", fmr: float = 1e-3) -> VerifyRequest:
+    """The claim that a second capture of a drawn finger is somebody's."""
+    return VerifyRequest("default", print_png(seed, 1), person_id, fmr=fmr)
+
+
+def asked(seed: int, gallery: str = "default", fpir: float | None = 1e-2) -> IdentifyRequest:
+    """Whose a second capture of a drawn finger is."""
+    return IdentifyRequest(gallery, print_png(seed, 1), fpir=fpir)
+
+
+def found(ctx: Recognition, seed: int, gallery: str = "default") -> list[str]:
+    """Who is found for it, best first."""
+    return [c.person_id for c in identify(ctx, ACTOR, asked(seed, gallery)).candidates]
 
 
 def actions(store: Store) -> list[str]:

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,17 +14,6 @@ from app.services.outcomes import Enrolment, OnDuplicate
 from tests.fakes.models import FakeLiveModels, calibration, model
 from tests.fakes.prints import blank_png, print_png
 from tests.fakes.recognition import ACTOR, actions, enrol, opened, twin
-
-
-@pytest.fixture
-def live(tmp_path: Path) -> Iterator[tuple[Recognition, FakeLiveModels]]:
-    with opened(tmp_path / "whorl.db") as pair:
-        yield pair
-
-
-@pytest.fixture
-def ctx(live: tuple[Recognition, FakeLiveModels]) -> Recognition:
-    return live[0]
 
 
 def request(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,26 +18,7 @@ from app.services.outcomes import Decision, OnDuplicate
 from app.services.recognise import embed_reference
 from tests.fakes.models import FakeLiveModels, calibration, model
 from tests.fakes.prints import blank_png, poor_png, print_png
-from tests.fakes.recognition import ACTOR, actions, enrol, opened
-
-
-@pytest.fixture
-def live(tmp_path: Path) -> Iterator[tuple[Recognition, FakeLiveModels]]:
-    with opened(tmp_path / "whorl.db") as pair:
-        yield pair
-
-
-@pytest.fixture
-def ctx(live: tuple[Recognition, FakeLiveModels]) -> Recognition:
-    return live[0]
-
-
-def asked(seed: int, gallery: str = "default", fpir: float | None = 1e-2) -> IdentifyRequest:
-    return IdentifyRequest(gallery, print_png(seed, 1), fpir=fpir)
-
-
-def found(ctx: Recognition, seed: int, gallery: str = "default") -> list[str]:
-    return [c.person_id for c in identify(ctx, ACTOR, asked(seed, gallery)).candidates]
+from tests.fakes.recognition import ACTOR, actions, asked, enrol, found, opened
 
 
 def test_the_right_person_is_named(ctx: Recognition) -> None:

@@ -3,38 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import pytest
 
 from app.matching.index import TemplateIndex
 from app.services import galleries, indexes, persons
 from app.services.context import Recognition
-from app.services.identify import IdentifyRequest, identify
+from app.services.identify import identify
 from tests.fakes.models import FakeLiveModels
-from tests.fakes.prints import print_png
-from tests.fakes.recognition import ACTOR, enrol, opened, twin
-
-
-@pytest.fixture
-def live(tmp_path: Path) -> Iterator[tuple[Recognition, FakeLiveModels]]:
-    with opened(tmp_path / "whorl.db") as pair:
-        yield pair
-
-
-@pytest.fixture
-def ctx(live: tuple[Recognition, FakeLiveModels]) -> Recognition:
-    return live[0]
-
-
-def asked(seed: int, gallery: str = "default", fpir: float | None = 1e-2) -> IdentifyRequest:
-    return IdentifyRequest(gallery, print_png(seed, 1), fpir=fpir)
-
-
-def found(ctx: Recognition, seed: int, gallery: str = "default") -> list[str]:
-    return [c.person_id for c in identify(ctx, ACTOR, asked(seed, gallery)).candidates]
+from tests.fakes.recognition import ACTOR, asked, enrol, found, twin
 
 
 def seen_templates(ctx: Recognition, gallery: str = "default", active: str = "model-a") -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,18 +19,7 @@ from app.services.reembed import reembed
 from app.services.submit_training import SubmitTraining, TrainingFolders, submit_training
 from app.services.training_spec import TrainingSpec
 from tests.fakes.models import FakeLiveModels
-from tests.fakes.recognition import ACTOR, actions, enrol, opened
-
-
-@pytest.fixture
-def live(tmp_path: Path) -> Iterator[tuple[Recognition, FakeLiveModels]]:
-    with opened(tmp_path / "whorl.db") as pair:
-        yield pair
-
-
-@pytest.fixture
-def ctx(live: tuple[Recognition, FakeLiveModels]) -> Recognition:
-    return live[0]
+from tests.fakes.recognition import ACTOR, actions, enrol
 
 
 @pytest.fixture

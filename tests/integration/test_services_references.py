@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,25 +11,9 @@ from app.core.types import FloatArray, Probe
 from app.matching.score import compare_many
 from app.services.context import Recognition
 from app.services.outcomes import Decision, OnDuplicate
-from app.services.verify import VerifyRequest, verify
+from app.services.verify import verify
 from tests.fakes.models import FakeLiveModels, calibration, model
-from tests.fakes.prints import print_png
-from tests.fakes.recognition import ACTOR, enrol, opened
-
-
-@pytest.fixture
-def live(tmp_path: Path) -> Iterator[tuple[Recognition, FakeLiveModels]]:
-    with opened(tmp_path / "whorl.db") as pair:
-        yield pair
-
-
-@pytest.fixture
-def ctx(live: tuple[Recognition, FakeLiveModels]) -> Recognition:
-    return live[0]
-
-
-def claim(seed: int, person_id: str = "ada", fmr: float = 1e-3) -> VerifyRequest:
-    return VerifyRequest("default", print_png(seed, 1), person_id, fmr=fmr)
+from tests.fakes.recognition import ACTOR, claim, enrol, opened
 
 
 @pytest.mark.parametrize(("references", "compared"), [(0, 10), (1, 10), (10, 10), (11, 20)])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -22,22 +22,7 @@ from app.services.verify import VerifyRequest, verify
 from app.services.verify import decoys as nobody
 from tests.fakes.models import FakeEmbedder, FakeLiveModels, model
 from tests.fakes.prints import blank_png, poor_png, print_png
-from tests.fakes.recognition import ACTOR, actions, enrol, opened
-
-
-@pytest.fixture
-def live(tmp_path: Path) -> Iterator[tuple[Recognition, FakeLiveModels]]:
-    with opened(tmp_path / "whorl.db") as pair:
-        yield pair
-
-
-@pytest.fixture
-def ctx(live: tuple[Recognition, FakeLiveModels]) -> Recognition:
-    return live[0]
-
-
-def claim(seed: int, person_id: str = "ada", fmr: float = 1e-3) -> VerifyRequest:
-    return VerifyRequest("default", print_png(seed, 1), person_id, fmr=fmr)
+from tests.fakes.recognition import ACTOR, actions, claim, enrol, opened
 
 
 def test_the_same_finger_matches_and_another_does_not(ctx: Recognition) -> None:

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 
-from app.bootstrap.home import Home, open_home
+from app.bootstrap.home import Home
 from app.core.clock import now_ms
 from app.core.errors import LeaseLost, NotFound
 from app.core.records import Job, JobState, ModelAlias
@@ -17,26 +14,6 @@ from app.services.train_model import Training, TrainingOutcome, _base, conclude
 from app.services.training_spec import TrainingSpec
 from app.settings import Settings
 from tests.fakes.recognition import ACTOR, actions
-
-
-@pytest.fixture
-def settings(tmp_path: Path) -> Settings:
-    """A release without a model."""
-    prints = tmp_path / "prints"
-    prints.mkdir()
-    return Settings(
-        home=tmp_path / "var",
-        shipped_dir=tmp_path / "shipped",
-        device="cpu",
-        train_root=prints,
-        minimum_quality=0,
-    )
-
-
-@pytest.fixture
-def home(settings: Settings) -> Iterator[Home]:
-    with open_home(settings) as opened:
-        yield opened
 
 
 def stored(home: Home, job_id: str) -> Job:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -69,26 +69,6 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(RECIPES, "tiny", TINY)
     monkeypatch.setattr(training, "grow_fingers", grow_here)
     monkeypatch.setattr(heartbeat, "PROGRESS_S", 0.01)
-
-
-@pytest.fixture
-def settings(tmp_path: Path) -> Settings:
-    """A release without a model."""
-    prints = tmp_path / "prints"
-    prints.mkdir()
-    return Settings(
-        home=tmp_path / "var",
-        shipped_dir=tmp_path / "shipped",
-        device="cpu",
-        train_root=prints,
-        minimum_quality=0,
-    )
-
-
-@pytest.fixture
-def home(settings: Settings) -> Iterator[Home]:
-    with open_home(settings) as opened:
-        yield opened
 
 
 def order(settings: Settings, home: Home, **changed: Any) -> str:
