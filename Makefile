@@ -6,10 +6,11 @@ BIN := $(VENV)/bin
 LOCK := constraints.txt pyproject.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test lint types imports evaluate walkthrough shipped-model clean
+.PHONY: help serve test lint types imports evaluate side-by-side compare-encoders \
+	training-speed walkthrough shipped-model clean
 
 help: ## Show what can be made
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
 
 $(VENV)/.pip: constraints.txt
 	@$(PYTHON) -m venv $(VENV)
@@ -43,7 +44,17 @@ test: lint types imports ## Lint, types, import rules and all tests
 	$(BIN)/pytest
 
 evaluate: $(VENV)/.test ## Measure the shipped model on the sets under WHORL_DATASETS
-	$(BIN)/whorl evaluate --all --out docs/evaluation --readme README.md
+	$(BIN)/whorl evaluate --all --baseline nbis --rotate-probe 45 --partial-probe 0.5 \
+		--out docs/evaluation --readme README.md
+
+side-by-side: $(VENV)/.test ## Synthetic prints beside the real ones under WHORL_DATASETS
+	$(BIN)/python -m app.cli.side_by_side
+
+compare-encoders: $(VENV)/.test ## Train variants of the encoder alike and measure them on real prints
+	$(BIN)/python -m app.cli.compare_encoders
+
+training-speed: $(VENV)/.test ## Images a second of making prints, of the training step, of both
+	$(BIN)/python -m app.cli.training_speed
 
 walkthrough: $(VENV)/.test ## Run the README's walk-through and put its output there
 	$(BIN)/python -m tests.e2e.walkthrough

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.progress import Progress, TaskID
 
 from app.cli.display import (
     NEGATIVE,
@@ -22,7 +23,14 @@ from app.cli.display import (
     refusing,
     say,
 )
-from app.cli.evaluation_files import ReadmeBlock, interval_table, readme_table, write_report
+from app.cli.evaluation_files import (
+    ReadmeBlock,
+    figures_of,
+    interval_table,
+    readme_table,
+    write_report,
+)
+from app.cli.evaluation_question import PrintSet, Question, asked_question, asked_sets
 from app.core.errors import InvalidInput
 from app.settings import Settings
 
@@ -30,29 +38,8 @@ if TYPE_CHECKING:
     from app.core.ports import LoadedModel
     from app.services.evaluate_folder import FolderEvaluation
 
-ALL_COMMAND = "whorl evaluate --all"
 # A set that cannot be evaluated; whatever else is wrong is wrong with the question.
 SET_PROBLEMS = frozenset({"no_labelled_images", "too_few_samples"})
-
-
-@dataclass(frozen=True, slots=True)
-class PrintSet:
-    """A folder of labelled prints, and the resolution of those that do not say theirs."""
-
-    name: str
-    folder: Path
-    dpi: float | None
-
-
-KNOWN_SETS = (
-    PrintSet("FVC2000 DB2_B", Path("FVC2000/DB2_B"), 500.0),
-    PrintSet("FVC2002 DB1_B", Path("FVC2002/DB1_B"), 500.0),
-    PrintSet("FVC2004 DB1_B", Path("FVC2004/DB1_B"), 500.0),
-    PrintSet("Neurotechnology CrossMatch", Path("Neurotechnology/CrossMatch"), 500.0),
-    PrintSet("Neurotechnology UareU", Path("Neurotechnology/UareU"), 500.0),
-    PrintSet("UPEK", Path("UPEK"), 500.0),
-)
-"""The public sets with several impressions a finger, below WHORL_DATASETS."""
 
 
 @refusing()
@@ -85,12 +72,36 @@ def evaluate(
         Path | None,
         typer.Option(help="With --all: file whose evaluation block the table replaces."),
     ] = None,
+    baseline: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Another matcher on the same pairs: nbis (mindtct and bozorth3). May be repeated."
+        ),
+    ] = None,
+    rotate_probe: Annotated[
+        float | None,
+        typer.Option(
+            help="Measure also with every probe turned by so many degrees.",
+            metavar="DEG",
+            min=-180.0,
+            max=180.0,
+        ),
+    ] = None,
+    partial_probe: Annotated[
+        float | None,
+        typer.Option(
+            help="Measure also with probes that show only this share of the finger's area.",
+            metavar="SHARE",
+            min=0.05,
+            max=0.95,
+        ),
+    ] = None,
 ) -> None:
     """Compare all prints of each folder with each other and print error rates with intervals.
 
     Example: whorl evaluate FVC2002/DB1_B --dpi 500 --json figures.json --out report
 
-    Example: whorl evaluate --all --out docs/evaluation --readme README.md
+    Example: whorl evaluate --all --baseline nbis --out docs/evaluation --readme README.md
 
     A print that enrolment would refuse counts as a failure to enrol (FTE), and in every comparison
     as a score of minus infinity. Exit code: 0, or 1 when a set could not be evaluated.
@@ -98,21 +109,22 @@ def evaluate(
     screen, settings = console(), Settings()
     _check_asked(folders, every, name, readme)
     block = None if readme is None else ReadmeBlock.read(readme)
-    sets, missing = _sets(settings, folders or [], dpi, name)
+    sets, missing = asked_sets(settings, folders or [], dpi, name)
+    question = asked_question(pattern, baseline or [], rotate_probe, partial_probe)
     from app.cli.home import existing_home, open_recognition
 
     with existing_home(settings) as home, open_recognition(settings, home, model) as ctx:
         active = ctx.models.active()
-        measured = list(_evaluated(screen, active, sets, pattern, ctx.minimum_quality))
+        measured = list(_evaluated(screen, active, sets, question, ctx.minimum_quality))
     _show(screen, measured, active.id)
     if measured:
-        figures = _figures(measured, active.id, single=len(sets) == 1 and not every)
+        figures = figures_of(measured, active.id, single=len(sets) == 1 and not every)
         if json_file is not None:
             _write_json(json_file, figures)
         if out is not None:
             write_report(out, measured, figures, active.id)
         if block is not None:
-            block.replace(readme_table(measured, active.id, ALL_COMMAND))
+            block.replace(readme_table(measured, active.id, question.command))
     for absent in missing:
         say(screen, f"folder_not_found: {absent.folder} is not there", "bold red")
     if missing or len(measured) < len(sets):
@@ -130,40 +142,11 @@ def _check_asked(
         raise InvalidInput("--readme goes with --all", slug="readme_without_all")
 
 
-def _sets(
-    settings: Settings, folders: Sequence[Path], dpi: float | None, name: str | None
-) -> tuple[list[PrintSet], list[PrintSet]]:
-    """The sets to measure, and the known ones that are not on this machine."""
-    if folders:
-        for folder in folders:
-            if not folder.is_dir():
-                raise InvalidInput(f"there is no folder {folder}", slug="folder_not_found")
-        named = [name] if name else _names(folders)
-        sets = [PrintSet(n, f, dpi) for n, f in zip(named, folders, strict=True)]
-        return sets, []
-    root = settings.datasets
-    known = [PrintSet(s.name, root / s.folder, s.dpi) for s in KNOWN_SETS]
-    found = [s for s in known if s.folder.is_dir()]
-    if not found:
-        raise InvalidInput(
-            f"none of the public sets is under {root}; set WHORL_DATASETS", slug="sets_not_found"
-        )
-    return found, [s for s in known if s not in found]
-
-
-def _names(folders: Sequence[Path]) -> list[str]:
-    """Names of folders; their whole paths where the last part does not tell them apart."""
-    names = [folder.resolve().name for folder in folders]
-    if len(set(names)) == len(names):
-        return names
-    return [folder.as_posix() for folder in folders]
-
-
 def _evaluated(
     screen: Console,
     model: LoadedModel,
     sets: Sequence[PrintSet],
-    pattern: str | None,
+    question: Question,
     minimum_quality: int,
 ) -> Iterator[FolderEvaluation]:
     """One evaluation a set; a set that has nothing to compare is told of and left out."""
@@ -171,20 +154,18 @@ def _evaluated(
 
     with progress(screen) as bars:
         for asked in sets:
-            task = bars.add_task(asked.name, total=None)
-
-            def report(done: int, of: int, task: Any = task) -> None:
-                bars.update(task, completed=done, total=of)
-
+            tasks: dict[str, TaskID] = {}
             try:
                 yield evaluate_folder(
                     model,
                     asked.folder,
                     dpi=asked.dpi,
-                    pattern=pattern,
+                    pattern=question.pattern,
                     minimum_quality=minimum_quality,
                     name=asked.name,
-                    report=report,
+                    baselines=question.baselines,
+                    alterations=question.alterations,
+                    report=partial(_progress, bars, tasks, asked.name),
                 )
             except InvalidInput as error:
                 if error.slug not in SET_PROBLEMS:
@@ -193,35 +174,27 @@ def _evaluated(
                     say(screen, f"{asked.name}: {line}", "bold red")
 
 
+def _progress(
+    bars: Progress, tasks: dict[str, TaskID], name: str, what: str, done: int, of: int
+) -> None:
+    """A bar for everything that is counted."""
+    if what not in tasks:
+        tasks[what] = bars.add_task(f"{name}: {what}", total=of)
+    bars.update(tasks[what], completed=done)
+
+
 def _show(screen: Console, measured: Sequence[FolderEvaluation], model_id: str) -> None:
     if not measured:
         return
     screen.print(interval_table([found.evaluation for found in measured], model_id))
     for found in measured:
-        reasons = sorted(found.failed.items())
+        reasons = sorted(found.measured.failed.items())
         for number, reason in reasons[:3]:
             say(screen, f"{found.evaluation.name}: sample {number + 1} failed to enrol: {reason}")
         if len(reasons) > 3:
             say(screen, f"{found.evaluation.name}: and {len(reasons) - 3} more failures to enrol")
         if found.skipped:
             say(screen, f"{found.evaluation.name}: {len(found.skipped)} files are not of the set")
-
-
-def _figures(
-    measured: Sequence[FolderEvaluation], model_id: str, *, single: bool
-) -> dict[str, Any]:
-    """The machine-readable form: of one set plainly, of several under ``sets``."""
-    sets = [
-        found.evaluation.to_dict()
-        | {
-            "model_id": model_id,
-            "at_policy": {
-                f"{met.asked_fmr:g}": {"fmr": met.fmr, "fnmr": met.fnmr} for met in found.policies
-            },
-        }
-        for found in measured
-    ]
-    return sets[0] if single else {"sets": sets}
 
 
 def _write_json(path: Path, figures: dict[str, Any]) -> None:

@@ -23,6 +23,32 @@ BEGIN, END = "<!-- evaluation:begin -->", "<!-- evaluation:end -->"
 Interval = tuple[float, float]
 
 
+def figures_of(
+    measured: Sequence[FolderEvaluation], model_id: str, *, single: bool
+) -> dict[str, Any]:
+    """The machine-readable form: of one set plainly, of several under ``sets``."""
+    sets = [_figures(found) | {"model_id": model_id} for found in measured]
+    return sets[0] if single else {"sets": sets}
+
+
+def _figures(found: FolderEvaluation) -> dict[str, Any]:
+    """Figures with altered probes have a key of their own, so that nobody mixes them in."""
+    from app.evaluation.report import error_ratio
+
+    figures = found.evaluation.to_dict()
+    figures["at_policy"] = {
+        f"{met.asked_fmr:g}": {"fmr": met.fmr, "fnmr": met.fnmr} for met in found.policies
+    }
+    for altered in found.altered:
+        rates = altered.measured.evaluation
+        figures[altered.alteration.key] = {
+            **altered.alteration.facts(),
+            **rates.to_dict(),
+            "error_ratio": error_ratio(rates, found.evaluation),
+        }
+    return figures
+
+
 @dataclass(frozen=True, slots=True)
 class ReadmeBlock:
     """The part of a file that a new table replaces."""
@@ -56,14 +82,15 @@ class ReadmeBlock:
 def readme_table(measured: Sequence[FolderEvaluation], model_id: str, command: str) -> str:
     """All sets in one Markdown table, with what made it under it."""
     from app import __version__
-    from app.evaluation.report import markdown_table
+    from app.evaluation.tables import markdown_table
 
     rows = markdown_table([found.evaluation for found in measured])
+    apart = "".join(f"{text}\n" for text in altered_sections(measured, "**{}.**"))
     return (
         f"{rows}\nMeasured by `{command}` with Whorl {__version__} and model `{model_id}`: all "
         "pairs of each set; in brackets 95 % intervals of a bootstrap over fingers.\n\n"
-        "What the thresholds that the model's calibration gives for an FMR really do on these "
-        "sets, as false match / false non-match rate:\n\n" + policy_table(measured)
+        f"{apart}What the thresholds that the model's calibration gives for an FMR really do on "
+        "these sets, as false match / false non-match rate:\n\n" + policy_table(measured)
     )
 
 
@@ -82,6 +109,7 @@ def policy_table(measured: Sequence[FolderEvaluation]) -> str:
 
 def interval_table(evaluations: Sequence[Evaluation], model_id: str) -> Table:
     """A set a row, a rate above its 95 % interval."""
+    names = list(dict.fromkeys(name for found in evaluations for name in found.baselines))
     rows = [
         (
             found.name,
@@ -89,13 +117,22 @@ def interval_table(evaluations: Sequence[Evaluation], model_id: str) -> Table:
             f"{found.genuine:,} genuine\n{found.impostor:,} impostor",
             _fte(found),
             _rate(found.eer, found.eer_interval),
+            *(_baseline_eer(found.baselines.get(name)) for name in names),
             *(_rate(rate, found.fnmr_intervals.get(k)) for k, rate in found.fnmr_at_fmr.items()),
+            _rate(found.zero_fmr, None),
         )
         for found in evaluations
     ]
-    columns = ["Set", "Samples", "Comparisons", "FTE", "EER", "FNMR at\nFMR 1 %"]
     title = f"Model {model_id}, all pairs, 95 % intervals"
-    return table([*columns, "FNMR at\nFMR 0.1 %"], rows, title)
+    columns = [
+        "Set",
+        "Samples",
+        "Comparisons",
+        "FTE",
+        "EER",
+        *(f"EER of\n{n.upper()}" for n in names),
+    ]
+    return table([*columns, "FNMR at\nFMR 1 %", "FNMR at\nFMR 0.1 %", "ZeroFMR"], rows, title)
 
 
 def write_report(
@@ -105,13 +142,13 @@ def write_report(
     from app.evaluation.plots import det_png, histogram_png
 
     out.mkdir(parents=True, exist_ok=True)
-    scores = {found.evaluation.name: _scores(found) for found in measured}
+    scores = {found.evaluation.name: found.measured.scores for found in measured}
     histograms = {name: _histogram_name(name, len(measured)) for name in scores}
     text = json.dumps(plain(figures), indent=2, allow_nan=False) + "\n"
     (out / "evaluation.json").write_text(text, "utf-8")
     report = _report(measured, model_id, list(histograms.values()))
     (out / "evaluation.md").write_text(report, "utf-8")
-    (out / "det.png").write_bytes(det_png(scores))
+    (out / "det.png").write_bytes(det_png(scores, baselines=_baseline_scores(measured)))
     for name, file in histograms.items():
         (out / file).write_bytes(histogram_png(scores[name], f"Comparison scores, {name}"))
 
@@ -121,8 +158,17 @@ def _histogram_name(name: str, sets: int) -> str:
     return "histogram.png" if sets == 1 else f"histogram-{plain_name}.png"
 
 
+def _baseline_scores(measured: Sequence[FolderEvaluation]) -> dict[str, dict[str, Scores]]:
+    """Scores of baselines by their name and by set."""
+    found: dict[str, dict[str, Scores]] = {}
+    for of_set in measured:
+        for name, other in of_set.baselines.items():
+            found.setdefault(name, {})[of_set.evaluation.name] = other.scores
+    return found
+
+
 def _report(measured: Sequence[FolderEvaluation], model_id: str, histograms: Sequence[str]) -> str:
-    from app.evaluation.report import markdown_table
+    from app.evaluation.tables import markdown_table
 
     evaluations = [found.evaluation for found in measured]
     fvc = [found.fvc for found in evaluations if found.fvc is not None]
@@ -133,6 +179,8 @@ def _report(measured: Sequence[FolderEvaluation], model_id: str, histograms: Seq
         markdown_table(evaluations),
         "## FVC protocol\n\nImpostor comparisons are those of the fingers' first samples.\n",
         markdown_table(fvc),
+        *_baseline_sections(evaluations),
+        *altered_sections(measured, "## {}\n"),
         "## At the model's own thresholds\n\nFalse match / false non-match rate at the threshold "
         "of the model's calibration.\n",
         policy_table(measured) + "\n",
@@ -144,20 +192,59 @@ def _report(measured: Sequence[FolderEvaluation], model_id: str, histograms: Seq
     return "\n".join(parts)
 
 
+def _baseline_sections(evaluations: Sequence[Evaluation]) -> list[str]:
+    """Of each baseline what is told of the model: all pairs, then the FVC protocol."""
+    from app.evaluation.tables import markdown_table
+
+    names = dict.fromkeys(name for found in evaluations for name in found.baselines)
+    parts = []
+    for name in names:
+        theirs = [found.baselines[name] for found in evaluations if name in found.baselines]
+        fvc = [found.fvc for found in theirs if found.fvc is not None]
+        parts += [
+            f"## Baseline {name.upper()}\n\nThe same pairs, in the same run. All pairs:\n",
+            markdown_table(theirs),
+            "FVC protocol:\n",
+            markdown_table(fvc),
+        ]
+    return parts
+
+
+def altered_sections(measured: Sequence[FolderEvaluation], heading: str) -> list[str]:
+    """A heading and a table for each alteration of the probes, apart from all other figures."""
+    from app.evaluation.tables import altered_table
+
+    parts = []
+    for alteration in dict.fromkeys(a.alteration for found in measured for a in found.altered):
+        pairs = [
+            (a.measured.evaluation, found.evaluation)
+            for found in measured
+            for a in found.altered
+            if a.alteration == alteration
+        ]
+        parts.append(
+            f"{heading.format(alteration.title)}\nThe same comparisons, the references as they "
+            "were enrolled; no part of the other figures. Each rate as captured, as altered, and "
+            f"how many times the errors that makes:\n\n{altered_table(pairs)}"
+        )
+    return parts
+
+
 def _failures(measured: Sequence[FolderEvaluation]) -> list[str]:
-    lines = [
-        f"- {found.evaluation.name}, finger {found.fingers[number]}: {reason}\n"
-        for found in measured
-        for number, reason in sorted(found.failed.items())
-    ]
+    """The model's, then those of others."""
+    lines = []
+    for found in measured:
+        theirs = {f", {name.upper()}": other for name, other in found.baselines.items()}
+        for whose, matcher in {"": found.measured, **theirs}.items():
+            lines += [
+                f"- {found.evaluation.name}, finger {found.fingers[number]}{whose}: {reason}\n"
+                for number, reason in sorted(matcher.failed.items())
+            ]
     return lines or ["None.\n"]
 
 
-def _scores(found: FolderEvaluation) -> Scores:
-    from app.evaluation.protocol import all_pairs
-    from app.evaluation.rates import pair_scores
-
-    return pair_scores(found.scores, all_pairs(found.fingers), set(found.failed))
+def _baseline_eer(found: Evaluation | None) -> str:
+    return "-" if found is None else _rate(found.eer, found.eer_interval)
 
 
 def _fte(found: Evaluation) -> str:

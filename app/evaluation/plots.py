@@ -1,4 +1,4 @@
-"""The two pictures of an evaluation, as PNG bytes: DET curve and score histogram.
+"""Pictures as PNG bytes: DET curve and score histogram of an evaluation, course of a training.
 
 Figures are drawn as objects on Agg, with no state of pyplot, so threads do not meet.
 """
@@ -19,26 +19,32 @@ from app.evaluation.rates import RateArray, Scores, error_curve
 DET_TICKS = (0.0001, 0.001, 0.01, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8)
 LOWEST_RATE = 1e-4
 HISTOGRAM_BINS = 80
+DASHES = ("--", "-.")
 # Told apart by readers with any kind of colour vision (Okabe and Ito).
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 
 
-def det_png(sets: Mapping[str, Scores], title: str = "Detection error trade-off") -> bytes:
+def det_png(
+    sets: Mapping[str, Scores],
+    title: str = "Detection error trade-off",
+    *,
+    baselines: Mapping[str, Mapping[str, Scores]] | None = None,
+) -> bytes:
     """DET curves on normal-deviate axes (Martin et al., Eurospeech 1997), one a set by name.
 
     A curve ends at the lowest FMR that one impostor comparison can show.
+
+    Args:
+        sets: scores by set.
+        baselines: scores of other matchers by their name and by set; drawn broken, in the set's
+            colour.
     """
     figure, axes = _canvas(title, (5.6, 5.6))
     low = min([LOWEST_RATE * 10, *(1.0 / len(scores.impostor) for scores in sets.values())])
     low = max(low, LOWEST_RATE)
-    for number, (name, scores) in enumerate(sets.items()):
-        curve = error_curve(scores)
-        shown = curve.fmr > 0
-        colour = COLOURS[number % len(COLOURS)]
-        axes.plot(_deviate(curve.fmr[shown], low), _deviate(curve.fnmr[shown], low), color=colour)
-        axes.plot([], [], color=colour, label=f"{name} ({len(scores.impostor):,} impostor pairs)")
+    _draw_curves(axes, low, sets, baselines or {})
     ends = _deviate(np.array([low, DET_TICKS[-1]]), low)
-    axes.plot(ends, ends, color="0.6", linewidth=0.8, linestyle="--", label="equal error rate")
+    axes.plot(ends, ends, color="0.6", linewidth=0.8, linestyle=":", label="equal error rate")
     ticks = np.array([tick for tick in DET_TICKS if tick >= low])
     labels = [f"{100 * tick:g}" for tick in ticks]
     axes.set_xticks(ndtri(ticks), labels)
@@ -67,6 +73,50 @@ def histogram_png(scores: Scores, title: str = "Comparison scores") -> bytes:
     axes.set_ylabel("Share of comparisons (%)")
     axes.legend(fontsize=8)
     return _png(figure)
+
+
+def training_curve_png(losses: Mapping[int, float], images_per_s: Mapping[int, float]) -> bytes:
+    """Loss and pace of a fit over its steps.
+
+    Args:
+        losses: mean loss of an epoch by the number of batches seen at its end.
+        images_per_s: impressions through the network, likewise.
+    """
+    figure, axes = _canvas("Training", (6.4, 4.0))
+    axes.plot(list(losses), list(losses.values()), color=COLOURS[0], marker=".")
+    if losses and min(losses.values()) > 0:
+        axes.set_yscale("log")
+    axes.set_xlabel("Step (batches)")
+    axes.set_ylabel("Loss", color=COLOURS[0])
+    pace = axes.twinx()
+    pace.plot(list(images_per_s), list(images_per_s.values()), color=COLOURS[1], linewidth=0.8)
+    pace.set_ylim(bottom=0)
+    pace.set_ylabel("Impressions a second", color=COLOURS[1])
+    return _png(figure)
+
+
+def _draw_curves(
+    axes: Axes,
+    low: float,
+    sets: Mapping[str, Scores],
+    baselines: Mapping[str, Mapping[str, Scores]],
+) -> None:
+    """A colour a set, a kind of dashes a baseline."""
+    for number, (name, scores) in enumerate(sets.items()):
+        colour = COLOURS[number % len(COLOURS)]
+        axes.plot(*_det(scores, low), color=colour)
+        axes.plot([], [], color=colour, label=f"{name} ({len(scores.impostor):,} impostor pairs)")
+        for dashes, theirs in zip(DASHES, baselines.values(), strict=False):
+            if name in theirs:
+                axes.plot(*_det(theirs[name], low), color=colour, linestyle=dashes, linewidth=1.0)
+    for dashes, matcher in zip(DASHES, baselines, strict=False):
+        axes.plot([], [], color="0.3", linestyle=dashes, linewidth=1.0, label=matcher.upper())
+
+
+def _det(scores: Scores, low: float) -> tuple[RateArray, RateArray]:
+    curve = error_curve(scores)
+    shown = curve.fmr > 0
+    return _deviate(curve.fmr[shown], low), _deviate(curve.fnmr[shown], low)
 
 
 def _canvas(title: str, size_in: tuple[float, float]) -> tuple[Figure, Axes]:

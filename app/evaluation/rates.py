@@ -6,6 +6,7 @@ A comparison matches where its score is at least the threshold. A sample that fa
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
@@ -84,7 +85,10 @@ class RankedScores:
 
 
 def pair_scores(
-    matrix: FloatArray, pairs: Pairs, failed: frozenset[int] | set[int] = frozenset()
+    matrix: FloatArray,
+    pairs: Pairs,
+    failed: Collection[int] = (),
+    failed_probes: Collection[int] | None = None,
 ) -> Scores:
     """Look pairs up in a matrix [probes, references] of scores of every sample with every other.
 
@@ -92,9 +96,11 @@ def pair_scores(
         matrix: float32 [samples, samples].
         pairs: the protocol.
         failed: samples that failed to enrol.
+        failed_probes: those that failed where they were the probe; None: the same.
     """
-    lost = np.zeros(len(matrix), np.bool_)
-    lost[sorted(failed)] = True
+    lost = np.zeros((len(matrix), 2), np.bool_)
+    lost[sorted(failed if failed_probes is None else failed_probes), 0] = True
+    lost[sorted(failed), 1] = True
     return Scores(_look_up(matrix, pairs.genuine, lost), _look_up(matrix, pairs.impostor, lost))
 
 
@@ -122,5 +128,5 @@ def supports_fmr(fmr: float, impostors: int) -> bool:
 
 def _look_up(matrix: FloatArray, pairs: IntArray, lost: NDArray[np.bool_]) -> FloatArray:
     found = matrix[pairs[:, 0], pairs[:, 1]].astype(np.float32)
-    found[lost[pairs].any(axis=1)] = -np.inf
+    found[lost[pairs, [0, 1]].any(axis=1)] = -np.inf
     return found

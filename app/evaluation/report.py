@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from app.core.types import FloatArray
@@ -40,7 +40,7 @@ class Evaluation:
         eer_interval: 95 % interval.
         fnmr_intervals: 95 % intervals, keys as in `fnmr_at_fmr`.
         fvc: the same set under the FVC protocol.
-        baselines: error rates of other matchers on the set, each in the form of `to_dict`.
+        baselines: other matchers on the same pairs, by name.
     """
 
     name: str
@@ -56,7 +56,14 @@ class Evaluation:
     eer_interval: Interval | None = None
     fnmr_intervals: dict[str, Interval | None] = field(default_factory=dict)
     fvc: Evaluation | None = None
-    baselines: dict[str, dict[str, Any]] = field(default_factory=dict)
+    baselines: dict[str, Evaluation] = field(default_factory=dict)
+
+    def beside(self, baselines: Mapping[str, Evaluation]) -> Evaluation:
+        """The same with other matchers beside it, also under the FVC protocol."""
+        if self.fvc is None:
+            return replace(self, baselines=dict(baselines))
+        theirs = {name: other.fvc for name, other in baselines.items() if other.fvc is not None}
+        return replace(self, baselines=dict(baselines), fvc=self.fvc.beside(theirs))
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON form; `fmr100` and `fmr1000` are the FVC's names of FNMR at 1 % and 0.1 %."""
@@ -82,7 +89,7 @@ class Evaluation:
         }
         if self.fvc is not None:
             data["fvc"] = self.fvc.to_dict()
-            data["baselines"] = self.baselines
+            data["baselines"] = {name: found.to_dict() for name, found in self.baselines.items()}
         return data
 
 
@@ -92,9 +99,9 @@ def evaluate_scores(
     matrix: FloatArray,
     failed: Collection[int] = (),
     *,
+    failed_probes: Collection[int] | None = None,
     bootstrap: int = 300,
     seed: int = 0,
-    baselines: dict[str, dict[str, Any]] | None = None,
 ) -> Evaluation:
     """Evaluate all pairs, and beside them the FVC protocol.
 
@@ -104,9 +111,10 @@ def evaluate_scores(
         matrix: float32 [samples, samples], comparison scores of probe (row) and reference; only
             the part above the diagonal is used.
         failed: numbers of the samples that failed to enrol; their scores do not matter.
+        failed_probes: those that failed where they were the probe, if these are others; the
+            failure rate is then theirs.
         bootstrap: replicates of the intervals; 0 leaves them out.
         seed: of the bootstrap.
-        baselines: error rates of other matchers, passed on.
 
     Raises:
         InvalidInput: there are not two fingers, one of them with two samples (`too_few_samples`).
@@ -116,10 +124,11 @@ def evaluate_scores(
     if matrix.shape != (samples, samples):
         raise ValueError(f"{samples} samples do not fit scores of shape {matrix.shape}")
     lost = frozenset(failed)
+    lost_probes = lost if failed_probes is None else frozenset(failed_probes)
 
     def under(pairs: Pairs, fvc: Evaluation | None = None) -> Evaluation:
-        scores = pair_scores(matrix, pairs, lost)
-        fte = len(lost) / max(samples, 1)
+        scores = pair_scores(matrix, pairs, lost, lost_probes)
+        fte = len(lost_probes) / max(samples, 1)
         return evaluate_pairs(
             name,
             fingers,
@@ -129,10 +138,18 @@ def evaluate_scores(
             bootstrap=bootstrap,
             seed=seed,
             fvc=fvc,
-            baselines=baselines,
         )
 
     return under(all_pairs(fingers), under(fvc_pairs(fingers)))
+
+
+def error_ratio(found: Evaluation, before: Evaluation) -> dict[str, Any]:
+    """How many times the errors of `before` were made: `eer`, `fnmr_at_fmr` by FMR.
+
+    None where a rate is missing or there were no errors before.
+    """
+    fnmr = {key: _ratio(rate, before.fnmr_at_fmr[key]) for key, rate in found.fnmr_at_fmr.items()}
+    return {"eer": _ratio(found.eer, before.eer), "fnmr_at_fmr": fnmr}
 
 
 def evaluate_pairs(
@@ -145,7 +162,6 @@ def evaluate_pairs(
     bootstrap: int = 300,
     seed: int = 0,
     fvc: Evaluation | None = None,
-    baselines: dict[str, dict[str, Any]] | None = None,
 ) -> Evaluation:
     """Evaluate the scores of chosen pairs; arguments and errors as in `evaluate_scores`."""
     ranked = RankedScores.of(scores)
@@ -173,34 +189,7 @@ def evaluate_pairs(
         eer_interval=intervals.get("eer"),
         fnmr_intervals={key: intervals.get(key) for key in keys},
         fvc=fvc,
-        baselines=baselines or {},
     )
-
-
-def markdown_table(evaluations: Sequence[Evaluation]) -> str:
-    """One row a set: counts, then rates in percent with their 95 % intervals."""
-    head = [
-        "Set", "Fingers", "Images", "Genuine", "Impostor", "FTE", "EER",
-        "FNMR at FMR 1 %", "FNMR at FMR 0.1 %", "ZeroFMR",
-    ]  # fmt: skip
-    rows = [head, ["---", *["---:"] * (len(head) - 1)]]
-    for found in evaluations:
-        counts = (found.fingers, found.images, found.genuine, found.impostor)
-        rates = [
-            _percent(found.fnmr_at_fmr[key], found.fnmr_intervals.get(key))
-            for key in found.fnmr_at_fmr
-        ]
-        rows.append(
-            [
-                found.name,
-                *(f"{count:,}" for count in counts),
-                _percent(found.fte),
-                _percent(found.eer, found.eer_interval),
-                *rates,
-                _percent(found.zero_fmr),
-            ]
-        )
-    return "".join(f"| {' | '.join(row)} |\n" for row in rows)
 
 
 def _fnmr_statistic(fmr: float) -> Statistic:
@@ -214,10 +203,5 @@ def _pair(interval: Interval | None) -> list[float] | None:
     return None if interval is None else list(interval)
 
 
-def _percent(rate: float | None, interval: Interval | None = None) -> str:
-    if rate is None:
-        return "too few pairs"
-    text = f"{100 * rate:.1f} %"
-    if interval is None:
-        return text
-    return f"{text} ({100 * interval[0]:.1f}-{100 * interval[1]:.1f})"
+def _ratio(rate: float | None, before: float | None) -> float | None:
+    return None if rate is None or not before else rate / before

@@ -1,27 +1,35 @@
-"""Evaluation of a model on a folder of labelled prints."""
+"""Evaluation of a model on a folder of labelled prints, beside other matchers on the same pairs."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from app.core.errors import WhorlError
 from app.core.ports import LoadedModel
-from app.core.types import FloatArray, PreparedSample, Probe
+from app.core.types import FloatArray, GrayImage, PreparedSample, Probe
+from app.evaluation.alteration import Alteration
+from app.evaluation.baseline import BASELINE_DPI, Baseline, Failure, score_with
 from app.evaluation.dataset import LabelledImage, parse_names
 from app.evaluation.protocol import all_pairs
 from app.evaluation.rates import Scores, pair_scores
 from app.evaluation.report import Evaluation, evaluate_scores
 from app.imaging.pipeline import prepare, require_quality
+from app.imaging.resolution import resample
 from app.matching.score import compare_pairs, upright_references
+from app.services.altered_capture import altered_file, read_image
 from app.services.policy import strictest_fmr
-from app.services.recognise import embed_references_and_probes
+from app.services.recognise import (
+    embed_probe,
+    embed_references_and_probes,
+    require_fingerprint,
+)
 
-Report = Callable[[int, int], None]
-"""Called with (done, of)."""
+Report = Callable[[str, int, int], None]
+"""Called with (what is counted, done, of)."""
 
 
 POLICY_FMRS = (1e-2, 1e-3, 1e-4)
@@ -37,23 +45,73 @@ class PolicyMet:
 
 
 @dataclass(frozen=True, slots=True)
-class FolderEvaluation:
-    """Error rates, the scores behind them, and what was left out.
+class Measured:
+    """Error rates of one matcher on one set, the scores behind them, and what was refused.
 
     Attributes:
-        scores: float32 [samples, samples], used above the diagonal.
-        fingers: the finger of each sample.
-        failed: number of the sample -> why it could not be enrolled.
-        skipped: file -> why it is not part of the set.
-        policies: what the thresholds of the model's own calibration do on this set.
+        scores: of all pairs.
+        failed: number of the sample -> why it could not take part.
     """
 
     evaluation: Evaluation
-    scores: FloatArray
-    fingers: tuple[str, ...]
+    scores: Scores
     failed: dict[int, str]
+
+
+@dataclass(frozen=True, slots=True)
+class AlteredProbes:
+    """The same comparisons with altered probes: reported apart, never part of the main figures."""
+
+    alteration: Alteration
+    measured: Measured
+
+
+@dataclass(frozen=True, slots=True)
+class FolderEvaluation:
+    """Error rates on a set, of the model and beside it, and what was left out.
+
+    Attributes:
+        measured: the model.
+        fingers: the finger of each sample.
+        skipped: file -> why it is not part of the set.
+        policies: what the thresholds of the model's own calibration do on this set.
+        baselines: other matchers on the same pairs, by name.
+        altered: the model with altered probes.
+    """
+
+    measured: Measured
+    fingers: tuple[str, ...]
     skipped: dict[str, str]
     policies: tuple[PolicyMet, ...]
+    baselines: dict[str, Measured]
+    altered: tuple[AlteredProbes, ...]
+
+    @property
+    def evaluation(self) -> Evaluation:
+        """The model's error rates, the baselines' beside them."""
+        return self.measured.evaluation
+
+
+@dataclass(frozen=True, slots=True)
+class _PrintSet:
+    """The images of a set and what is known of all of them."""
+
+    name: str
+    images: Sequence[LabelledImage]
+    dpi: float | None
+    minimum_quality: int
+
+    @property
+    def fingers(self) -> tuple[str, ...]:
+        return tuple(image.finger for image in self.images)
+
+
+@dataclass(frozen=True, slots=True)
+class _Probes:
+    """Samples as probes, and the numbers of those refused, with the reason."""
+
+    probes: list[Probe]
+    failed: dict[int, str]
 
 
 def evaluate_folder(
@@ -64,6 +122,8 @@ def evaluate_folder(
     pattern: str | None,
     minimum_quality: int,
     name: str | None = None,
+    baselines: Sequence[Baseline] = (),
+    alterations: Sequence[Alteration] = (),
     report: Report | None = None,
 ) -> FolderEvaluation:
     """Compare all prints of a folder with each other, as enrolment and verification would.
@@ -74,32 +134,106 @@ def evaluate_folder(
     Args:
         dpi: resolution of files that do not say theirs.
         pattern: see ``evaluation.dataset.parse_names``.
-        report: told (done, of) images.
+        baselines: other matchers; they see every file that can be read, at 500 dpi.
+        alterations: each makes one more pass with altered probes against the same references.
+        report: told (what, done, of).
 
     Raises:
         InvalidInput: no image could be labelled, or there is nothing to compare.
     """
+    tell = report or (lambda _what, _done, _of: None)
     labelled = parse_names(sorted(p for p in folder.rglob("*") if p.is_file()), pattern)
-    outcomes = _prepared(model, labelled.images, dpi, minimum_quality)
-    failed: dict[int, str] = {}
-    probes: list[Probe] = []
-    for number, outcome in enumerate(outcomes):
-        if isinstance(outcome, WhorlError):
-            failed[number] = outcome.detail
-        sample = _nothing(model) if isinstance(outcome, WhorlError) else outcome
-        probes += embed_references_and_probes(model, [sample])[1]
-        if report is not None:
-            report(number + 1, len(labelled.images))
-    fingers = tuple(image.finger for image in labelled.images)
-    scores = compare_pairs(probes, *upright_references(probes, model.matching), model.matching)
-    return FolderEvaluation(
-        evaluate_scores(name or folder.name, fingers, scores, failed.keys()),
-        scores,
-        fingers,
-        failed,
-        {str(item.path): item.reason for item in labelled.skipped},
-        _policies_met(model, pair_scores(scores, all_pairs(fingers), set(failed))),
+    prints = _PrintSet(name or folder.name, labelled.images, dpi, minimum_quality)
+    enrolled = _enrolled(model, prints, tell)
+    own = _measured(prints, _compared(model, enrolled, enrolled), enrolled.failed)
+    others = {b.name: _measured_with(b, prints, tell) for b in baselines}
+    altered = tuple(
+        _with_altered(model, prints, alteration, enrolled, tell) for alteration in alterations
     )
+    beside = own.evaluation.beside({key: other.evaluation for key, other in others.items()})
+    return FolderEvaluation(
+        measured=replace(own, evaluation=beside),
+        fingers=prints.fingers,
+        skipped={str(item.path): item.reason for item in labelled.skipped},
+        policies=_policies_met(model, own.scores),
+        baselines=others,
+        altered=altered,
+    )
+
+
+def _enrolled(model: LoadedModel, prints: _PrintSet, tell: Report) -> _Probes:
+    """Every print as enrolment takes it; it is the probe of its comparisons as well."""
+    probes: list[Probe] = []
+    failed: dict[int, str] = {}
+    for number, image in enumerate(prints.images):
+        sample = _nothing(model)
+        try:
+            data = image.path.read_bytes()
+            capture = prepare(data, model.preparation, requested_dpi=prints.dpi)
+            require_quality(capture.quality, prints.minimum_quality)
+            sample = capture.prepared
+        except WhorlError as error:
+            failed[number] = error.detail
+        probes += embed_references_and_probes(model, [sample])[1]
+        tell("prints", number + 1, len(prints.images))
+    return _Probes(probes, failed)
+
+
+def _compared(model: LoadedModel, probes: _Probes, enrolled: _Probes) -> FloatArray:
+    references = upright_references(enrolled.probes, model.matching)
+    return compare_pairs(probes.probes, *references, model.matching)
+
+
+def _measured(
+    prints: _PrintSet,
+    matrix: FloatArray,
+    failed: dict[int, str],
+    failed_probes: dict[int, str] | None = None,
+) -> Measured:
+    found = evaluate_scores(
+        prints.name, prints.fingers, matrix, failed, failed_probes=failed_probes
+    )
+    scores = pair_scores(matrix, all_pairs(prints.fingers), failed, failed_probes)
+    return Measured(found, scores, failed if failed_probes is None else failed_probes)
+
+
+def _measured_with(baseline: Baseline, prints: _PrintSet, tell: Report) -> Measured:
+    found = score_with(baseline, _at_baseline_dpi(prints), len(prints.images), report=tell)
+    return _measured(prints, found.matrix, found.failed)
+
+
+def _at_baseline_dpi(prints: _PrintSet) -> Iterator[GrayImage | Failure]:
+    for image in prints.images:
+        try:
+            found = read_image(image.path.read_bytes(), prints.dpi)
+            yield resample(found.pixels, found.dpi, BASELINE_DPI)
+        except WhorlError as error:
+            yield Failure(error.detail)
+
+
+def _with_altered(
+    model: LoadedModel, prints: _PrintSet, alteration: Alteration, enrolled: _Probes, tell: Report
+) -> AlteredProbes:
+    """Altered probes against the references as they were enrolled.
+
+    Of a probe no quality is asked, as in a verification: it only must be a fingerprint.
+    """
+    probes: list[Probe] = []
+    failed: dict[int, str] = {}
+    for number, image in enumerate(prints.images):
+        sample = _nothing(model)
+        try:
+            found = read_image(image.path.read_bytes(), prints.dpi)
+            data = altered_file(found, alteration, number, model.preparation)
+            capture = prepare(data, model.preparation, requested_dpi=found.dpi)
+            require_fingerprint(capture.quality, prints.minimum_quality)
+            sample = capture.prepared
+        except WhorlError as error:
+            failed[number] = error.detail
+        probes.append(embed_probe(model, sample))
+        tell(f"{alteration.key} probes", number + 1, len(prints.images))
+    matrix = _compared(model, _Probes(probes, failed), enrolled)
+    return AlteredProbes(alteration, _measured(prints, matrix, enrolled.failed, failed))
 
 
 def _policies_met(model: LoadedModel, scores: Scores) -> tuple[PolicyMet, ...]:
@@ -117,19 +251,7 @@ def _policies_met(model: LoadedModel, scores: Scores) -> tuple[PolicyMet, ...]:
     return tuple(met)
 
 
-def _prepared(
-    model: LoadedModel, images: list[LabelledImage], dpi: float | None, minimum_quality: int
-) -> Iterator[PreparedSample | WhorlError]:
-    for image in images:
-        try:
-            capture = prepare(image.path.read_bytes(), model.preparation, requested_dpi=dpi)
-            require_quality(capture.quality, minimum_quality)
-            yield capture.prepared
-        except WhorlError as error:
-            yield error
-
-
 def _nothing(model: LoadedModel) -> PreparedSample:
-    """Stands for a print that could not be enrolled, so that the numbers stay in step."""
+    """Stands for a print that could not be used, so that the numbers stay in step."""
     size = model.preparation.size_px
     return PreparedSample(np.zeros((size, size), np.float32), np.zeros((size, size), np.float32))

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner, Result
 
 from app.cli.commands import app
-from app.cli.evaluate import KNOWN_SETS
 from app.cli.evaluation_files import BEGIN, END
+from app.cli.evaluation_question import KNOWN_SETS
 from tests.small_model import publish_small_model, shipped_id
 
 
@@ -46,6 +47,47 @@ def test_a_folder_gives_figures_and_a_report(
     for plot in ("det.png", "histogram.png"):
         assert (out / plot).read_bytes().startswith(b"\x89PNG")
     assert not model_home.exists()
+
+
+def test_baseline_and_altered_probes_stand_beside_the_figures(
+    model_home: Path, synthetic_prints: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("nbis", reason="nbis-py is not installed", exc_type=ImportError)
+    folder, out = tmp_path / "few", tmp_path / "report"
+    folder.mkdir()
+    for path in synthetic_prints.glob("[12]_[12].png"):
+        shutil.copy(path, folder)
+    plain = evaluate(folder, "--dpi", 250, "--json", "-")
+    asked = ("--baseline", "nbis", "--rotate-probe", 45, "--partial-probe", 0.5, "--out", out)
+    result = evaluate(folder, "--dpi", 250, "--json", "-", *asked)
+    assert result.exit_code == 0, result.stderr
+    figures, own = json.loads(result.stdout), json.loads(plain.stdout)
+    nbis, turned, part = figures["baselines"]["nbis"], figures["rotated"], figures["partial"]
+    # Nothing of what stands beside or apart gets into the model's own figures.
+    assert {key: figures[key] for key in own} == own | {"baselines": figures["baselines"]}
+    for key in ("eer", "fnmr_at_fmr", "fte", "genuine", "impostor", "fvc", "intervals"):
+        assert key in nbis
+        assert key in turned
+        assert key in part
+    assert (nbis["genuine"], nbis["impostor"]) == (own["genuine"], own["impostor"]) == (2, 4)
+    assert turned["rotation_deg"] == 45.0
+    assert part["area_share"] == 0.5
+    assert turned["error_ratio"]["eer"] == pytest.approx(turned["eer"] / own["eer"])
+    report = (out / "evaluation.md").read_text()
+    for heading in ("Baseline NBIS", "Probes turned by 45 degrees", "Probes that show 50 %"):
+        assert f"## {heading}" in report
+    assert "| EER | EER of NBIS |" in report
+    assert "EER of" in result.stderr
+
+
+def test_a_baseline_that_is_not_installed_is_told_before_anything_is_measured(
+    model_home: Path, synthetic_prints: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "nbis", None)
+    result = evaluate(synthetic_prints, "--dpi", 250, "--baseline", "nbis")
+    assert result.exit_code == 2
+    assert result.stderr.startswith("baseline_not_installed: ")
+    assert "pip install nbis-py" in result.stderr
 
 
 def test_several_folders_and_one_that_cannot_be_measured(
@@ -108,6 +150,7 @@ def test_another_model_can_be_measured(
         (["there-is-no-such-folder"], "folder_not_found"),
         ([".", "--readme", "README.md"], "readme_without_all"),
         ([".", "--all"], "sets_ambiguous"),
+        ([".", "--baseline", "other"], "unknown_baseline"),
         (["--all", "--readme", "no-such-file"], "unusable_file"),
     ],
 )

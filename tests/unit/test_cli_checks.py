@@ -20,7 +20,7 @@ from app.cli.check_installation import (
     check_train_root,
     package_fault,
 )
-from app.cli.evaluate import KNOWN_SETS
+from app.cli.evaluation_question import KNOWN_SETS
 from app.cli.findings import Level
 from app.core.clock import now_ms
 from app.core.records import Job, JobState, Scope

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -135,4 +135,11 @@ def test_the_table_tells_counts_rates_and_intervals() -> None:
     assert cells[1:3] == ["10 fingers\n80 images", "280 genuine\n2,880 impostor"]
     # Clopper and Pearson's interval of 2 of 80
     assert cells[3] == "2.50 %\n0.30-8.74\n2 of 80"
-    assert cells[4:] == ["5.00 %\n3.00-8.00", "11.00 %\n5.00-20.00", "too few\npairs"]
+    rates = ["5.00 %\n3.00-8.00", "11.00 %\n5.00-20.00", "too few\npairs", "40.00 %"]
+    assert cells[4:] == rates
+    beside = interval_table([found.beside({"nbis": replace(found, eer=0.07)})], "m1").columns
+    assert [str(next(iter(column.cells))) for column in beside][4:] == [
+        rates[0],
+        "7.00 %\n3.00-8.00",
+        *rates[1:],
+    ]

@@ -12,7 +12,8 @@ from app.core.types import FloatArray
 from app.evaluation.plots import COLOURS, det_png, histogram_png
 from app.evaluation.protocol import all_pairs
 from app.evaluation.rates import Scores, pair_scores
-from app.evaluation.report import evaluate_scores, markdown_table
+from app.evaluation.report import error_ratio, evaluate_scores
+from app.evaluation.tables import altered_table, markdown_table
 
 FINGERS = [f"{101 + i // 8}" for i in range(80)]
 
@@ -81,10 +82,51 @@ def test_the_same_seed_gives_the_same_figures() -> None:
     )
 
 
-def test_baselines_are_passed_on() -> None:
-    other = {"nbis": {"eer": 0.047}}
-    found = evaluate_scores("s", FINGERS, matrix_of(FINGERS), bootstrap=0, baselines=other)
-    assert found.to_dict()["baselines"] == other
+def test_a_baseline_has_the_same_form_and_stands_beside_under_both_protocols() -> None:
+    own = evaluate_scores("s", FINGERS, matrix_of(FINGERS), bootstrap=20)
+    other = evaluate_scores("s", FINGERS, matrix_of(FINGERS, 0.5), {1}, bootstrap=20)
+    found = own.beside({"nbis": other})
+    data = found.to_dict()
+    assert data["baselines"] == {"nbis": other.to_dict()}
+    assert set(data["baselines"]["nbis"]) == set(data)
+    assert {key: value for key, value in data.items() if key != "baselines"} == {
+        key: value for key, value in own.to_dict().items() if key != "baselines"
+    }
+    assert found.fvc is not None
+    assert found.fvc.baselines == {"nbis": other.fvc}
+
+
+def test_the_table_shows_a_baseline_where_there_is_one() -> None:
+    own = evaluate_scores("s", FINGERS, matrix_of(FINGERS), bootstrap=20)
+    other = evaluate_scores("s", FINGERS, matrix_of(FINGERS, 0.5), bootstrap=20)
+    head, _, with_it, without = markdown_table([own.beside({"nbis": other}), own]).splitlines()
+    column = head.split(" | ").index("EER of NBIS")
+    assert head.split(" | ")[column - 1] == "EER"
+    assert with_it.split(" | ")[column].startswith(f"{100 * other.eer:.1f} % (")
+    assert without.split(" | ")[column] == "-"
+
+
+def test_probes_that_failed_cost_only_their_own_comparisons() -> None:
+    perfect = matrix_of(FINGERS, overlap=0.01)
+    found = evaluate_scores("s", FINGERS, perfect, (), failed_probes={6, 7}, bootstrap=0)
+    # Of a finger's 8 samples the seventh is the probe of one pair and the last of none.
+    assert found.zero_fmr == 1 / 280
+    assert found.fte == 2 / 80
+    both = evaluate_scores("s", FINGERS, perfect, {7}, failed_probes={6}, bootstrap=0)
+    assert both.zero_fmr == 7 / 280
+
+
+def test_the_cost_of_altered_probes_is_a_ratio() -> None:
+    before = evaluate_scores("s", FINGERS, matrix_of(FINGERS), bootstrap=0)
+    after = evaluate_scores("s", FINGERS, matrix_of(FINGERS, 0.4), (), bootstrap=0)
+    ratio = error_ratio(after, before)
+    assert ratio["eer"] == after.eer / before.eer > 1.0
+    lost = [found.fnmr_at_fmr["0.01"] or 0.0 for found in (after, before)]
+    assert ratio["fnmr_at_fmr"]["0.01"] == lost[0] / lost[1] > 1.0
+    row = altered_table([(after, before)]).splitlines()[2]
+    assert f"| {100 * before.eer:.1f} % → {100 * after.eer:.1f} % (x {ratio['eer']:.2f}) |" in row
+    perfect = evaluate_scores("s", FINGERS, matrix_of(FINGERS, 0.01), bootstrap=0)
+    assert error_ratio(after, perfect)["eer"] is None
 
 
 def test_sets_that_cannot_be_evaluated_are_refused() -> None:
@@ -119,6 +161,9 @@ def test_the_det_plot_draws_each_set() -> None:
     assert pixels_of(one, COLOURS[0]) > 100
     assert pixels_of(one, COLOURS[1]) == 0
     assert pixels_of(two, COLOURS[1]) > 100
+    other = pair_scores(matrix_of(FINGERS, 0.5), all_pairs(FINGERS))
+    beside = det_png({"one": found}, baselines={"nbis": {"one": other}})
+    assert pixels_of(beside, COLOURS[0]) > pixels_of(one, COLOURS[0]) + 100
 
 
 def test_the_histogram_draws_what_is_finite() -> None:
