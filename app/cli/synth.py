@@ -35,6 +35,7 @@ class Order:
     seed: int
     dpi: int
     masters: bool
+    minutiae: bool = False
 
     @property
     def files(self) -> int:
@@ -52,6 +53,9 @@ def synth(
     masters: Annotated[
         bool, typer.Option("--masters", help="Also write the ridges before anything touched them.")
     ] = False,
+    minutiae: Annotated[
+        bool, typer.Option("--minutiae", help="Also tell the minutiae; takes twice as long.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Write synthetic prints: FINGER_IMPRESSION.png, a contact sheet and truth.json.
@@ -61,7 +65,7 @@ def synth(
     Fingers are grown at the resolution asked for: about a second each at 500 dpi, a quarter of
     that at 250. `whorl evaluate` reads the folder as it is. The prints are of nobody.
     """
-    screen, order = console(), Order(out, fingers, impressions, seed, dpi, masters)
+    screen, order = console(), Order(out, fingers, impressions, seed, dpi, masters, minutiae)
     with progress(screen) as bars:
         task = bars.add_task("drawing prints", total=order.files)
         truth = write_prints(order, lambda: bars.advance(task))
@@ -108,7 +112,8 @@ def draw(order: Order) -> Iterator[tuple[dict[str, Any], GrayImage]]:
             rng = np.random.default_rng([order.seed, finger, number, IMPRESSION_STREAM])
             made = impress(master, rng)
             facts = {"file": f"{finger}_{number}.png", "finger": finger, "impression": number}
-            yield facts | _of_finger(master) | _of_pose(made), made.image
+            seen = _of_minutiae(master, made) if order.minutiae else {}
+            yield facts | _of_finger(master) | _of_pose(master, made) | seen, made.image
 
 
 def contact_sheet(rows: Sequence[Sequence[Image]]) -> Image:
@@ -132,11 +137,35 @@ def _of_finger(master: MasterPrint) -> dict[str, Any]:
     }
 
 
-def _of_pose(made: Impression) -> dict[str, Any]:
+def _of_pose(master: MasterPrint, made: Impression) -> dict[str, Any]:
     """``to_master`` maps a pixel (x, y, 1) to the master's; the skin's distortion is not in it."""
+    from app.synth.truth import pose_of
+
+    pose = pose_of(master, made)
     return {
         "rotation_deg": round(float(made.rotation_deg), 3),
+        "core_px": [round(pose.x_px, 2), round(pose.y_px, 2)],
         "to_master": [[round(float(value), 5) for value in line] for line in made.to_master],
+    }
+
+
+def _of_minutiae(master: MasterPrint, made: Impression) -> dict[str, Any]:
+    """Those that the finger shows to the sensor; the skin's distortion is not in them either."""
+    from app.synth.minutiae import MinutiaKind
+    from app.synth.truth import visible_minutiae
+
+    seen = visible_minutiae(master, made)
+    rows = zip(seen.points_px, np.rad2deg(seen.directions), seen.kinds, strict=True)
+    return {
+        "minutiae": [
+            {
+                "type": MinutiaKind(kind).name.lower(),
+                "x_px": round(float(x), 2),
+                "y_px": round(float(y), 2),
+                "direction_deg": round(float(direction), 1),
+            }
+            for (x, y), direction, kind in rows
+        ]
     }
 
 

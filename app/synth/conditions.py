@@ -8,8 +8,8 @@ import numpy as np
 
 MAX_ROTATION_DEG = 35.0
 # Beyond these the skin of a small contact would fold over itself.
-MAX_TORSION_DEG = 8.0
-MAX_TRACTION_MM = 0.8
+MAX_TORSION_DEG = 11.0
+MAX_TRACTION_MM = 1.1
 MAX_RESOLUTION_ERROR = 0.02
 # Valleys are at least this light, so that ridges 70 levels darker are still grey levels.
 LEAST_VALLEY = 100.0
@@ -113,7 +113,7 @@ def draw_touch(rng: np.random.Generator) -> Touch:
     partial = rng.random() < PARTIAL_SHARE
     size = rng.beta(2.4, 1.7) * (0.5 if partial else 1.0)
     wander = 2.0 if partial else 1.0
-    strain = min(rng.gamma(2.0, 0.5), 2.0)
+    strain = min(rng.gamma(1.8, 0.65), 2.8)
     return Touch(
         rotation_deg=_clipped_normal(rng, 12.0, MAX_ROTATION_DEG),
         at_mm=(rng.normal(0.0, 1.3), rng.normal(0.0, 1.6)),
@@ -126,8 +126,8 @@ def draw_touch(rng: np.random.Generator) -> Touch:
             _clipped_normal(rng, 0.3 * strain, MAX_TRACTION_MM),
             _clipped_normal(rng, 0.35 * strain, MAX_TRACTION_MM),
         ),
-        stretch_mm=rng.uniform(0.05, 0.22),
-        pressure_fade=rng.uniform(0.1, 0.8),
+        stretch_mm=rng.uniform(0.05, 0.3),
+        pressure_fade=rng.uniform(0.2, 1.2),
     )
 
 
@@ -135,9 +135,9 @@ def draw_skin(rng: np.random.Generator) -> Skin:
     """From dry, broken ridges to wet, merged ones."""
     moisture = rng.normal(0.0, 1.0)
     return Skin(
-        swelling=float(np.clip(0.1 + 0.26 * moisture + rng.normal(0.0, 0.15), -0.75, 0.75)),
-        dryness=float(np.clip(0.42 - 0.2 * moisture + rng.normal(0.0, 0.12), 0.15, 1.1)),
-        blotches=rng.uniform(0.08, 0.34),
+        swelling=float(np.clip(-0.02 + 0.34 * moisture + rng.normal(0.0, 0.15), -0.9, 0.9)),
+        dryness=float(np.clip(0.59 - 0.34 * moisture + rng.normal(0.0, 0.2), 0.15, 1.8)),
+        blotches=0.18 + min(rng.gamma(1.6, 0.26), 1.5),
         pores=rng.uniform(0.0, 0.5),
         scratches=int(rng.poisson(1.2)) if rng.random() < 0.4 else 0,
     )
@@ -148,20 +148,20 @@ def draw_sensor(rng: np.random.Generator) -> Sensor:
     white = rng.random() < 0.65
     background = 255.0 - rng.gamma(1.2, 4.0) if white else rng.uniform(150.0, 240.0)
     valley = max(background - abs(rng.normal(0.0, 8.0 if white else 20.0)), LEAST_VALLEY)
-    ridge = rng.uniform(5.0, 110.0) if white else rng.uniform(5.0, valley - 70.0)
+    ridge = rng.uniform(2.0, 55.0) if white else rng.uniform(2.0, 0.5 * (valley - 70.0))
     return Sensor(
         window_mm=(rng.uniform(12.0, 20.0), rng.uniform(16.0, 25.0)),
         scale=1.0 + _clipped_normal(rng, 0.01, MAX_RESOLUTION_ERROR),
         ridge_level=ridge,
         valley_level=valley,
         background_level=background,
-        slope=rng.uniform(2.5, 7.0),
-        fading=rng.uniform(0.0, 0.45),
+        slope=rng.uniform(2.5, 6.0),
+        fading=rng.uniform(0.1, 0.8),
         gradient=rng.gamma(1.2, 2.0 if white else 6.0),
         vignetting=rng.gamma(1.0, 2.0 if white else 8.0),
         texture=rng.gamma(1.2, 0.8 if white else 4.0),
         noise=rng.gamma(1.5, 1.5 if white else 4.0),
-        blur_mm=rng.uniform(0.01, 0.055),
+        blur_mm=rng.uniform(0.02, 0.07),
     )
 
 

@@ -78,8 +78,11 @@ class FilterBasis:
     weights: FloatArray
 
 
-def grow_master(seed: int, dpi: int = 250) -> MasterPrint:
+def grow_master(seed: int, dpi: int = 250, *, creased: bool = True) -> MasterPrint:
     """Grow the finger of this seed; the same seed and dpi give the same finger.
+
+    Args:
+        creased: False leaves the creases out; nothing else changes.
 
     Returns:
         a master of about 20 x 26 mm.
@@ -93,7 +96,7 @@ def grow_master(seed: int, dpi: int = 250) -> MasterPrint:
     period_px = draw_period_map(period_rng, singularities, shape, dpi)
     ridges = grow(growth_rng, orientation, period_px, dpi)
     return MasterPrint(
-        ridges=crease(crease_rng, ridges, dpi),
+        ridges=crease(crease_rng, ridges, dpi) if creased else ridges,
         dpi=dpi,
         pattern=pattern,
         seed=seed,
@@ -200,7 +203,7 @@ def _local_weights(
 
 def crease(rng: np.random.Generator, ridges: FloatArray, dpi: int) -> FloatArray:
     """Draw the white lines that many fingers carry for life across their ridges."""
-    count = int(rng.poisson(1.5)) if rng.random() < 0.7 else 0
+    count = int(rng.gamma(0.9, 3.0))
     if count == 0:
         return ridges
     px = dpi / MM_PER_INCH

@@ -73,6 +73,22 @@ def test_the_truth_is_that_of_the_generator(prints: Path) -> None:
     turned = next(facts for facts in truth if facts["file"] == "2_2.png")
     (cos, minus_sin, _), _ = turned["to_master"]
     assert np.degrees(np.arctan2(-minus_sin, cos)) == pytest.approx(turned["rotation_deg"], abs=0.1)
+    there = np.array(turned["to_master"]) @ [*turned["core_px"], 1.0]
+    np.testing.assert_allclose(there, turned["centre_px"], atol=0.1)
+    assert "minutiae" not in turned
+
+
+def test_minutiae_are_told_where_asked_for(tmp_path: Path) -> None:
+    write(tmp_path, "--minutiae")
+    for facts in json.loads((tmp_path / "truth.json").read_text())["images"]:
+        with Image.open(tmp_path / facts["file"]) as image:
+            width, height = image.size
+        assert len(facts["minutiae"]) > 5
+        assert {seen["type"] for seen in facts["minutiae"]} == {"ending", "bifurcation"}
+        for seen in facts["minutiae"]:
+            assert 0 <= seen["x_px"] < width
+            assert 0 <= seen["y_px"] < height
+            assert 0 <= seen["direction_deg"] <= 360
 
 
 def test_the_names_are_labels(prints: Path) -> None:
