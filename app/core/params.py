@@ -50,6 +50,8 @@ class MatchingParams(Params):
 
     Attributes:
         rotations_deg: rotations of the probe that are embedded and searched.
+        subcell_shifts_px: displacements of the probe by parts of a cell that are embedded, to the
+            right and down; every pair of two of them, (0, 0) first.
         max_shift_cells: displacement of the descriptor grids that is searched, in cells, each way.
         min_overlap_cells: overlap below which the comparison score is scaled down in proportion.
     """
@@ -57,3 +59,19 @@ class MatchingParams(Params):
     rotations_deg: tuple[float, ...] = (-30.0, -20.0, -10.0, 0.0, 10.0, 20.0, 30.0)
     max_shift_cells: int = 3
     min_overlap_cells: float = 30.0
+    subcell_shifts_px: tuple[float, ...] = (0.0,)
+
+    @property
+    def views_deg_px(self) -> tuple[tuple[float, float, float], ...]:
+        """Rotation and shift (right, down) of every view of the probe that is embedded."""
+        shifts = self.subcell_shifts_px
+        return tuple((turn, x, y) for turn in self.rotations_deg for y in shifts for x in shifts)
+
+    @property
+    def upright_view(self) -> int:
+        """Which of the views is the sample as it is.
+
+        Raises:
+            ValueError: it is not among them.
+        """
+        return self.views_deg_px.index((0.0, 0.0, 0.0))

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from app.core.params import PreparationParams
+from app.core.params import MatchingParams, PreparationParams
+from app.core.pose import AS_IT_LIES, Pose
 from app.core.types import FloatArray, GrayImage, PreparedSample
 from app.imaging.warp import warp
 
@@ -75,14 +76,38 @@ def rotate(sample: PreparedSample, angles_deg: Sequence[float]) -> list[Prepared
 
     Angle 0 gives the sample itself.
     """
-    return [_rotated(sample, angle) if angle else sample for angle in angles_deg]
+    return upright(sample, AS_IT_LIES, angles_deg)
 
 
-def _rotated(sample: PreparedSample, angle_deg: float) -> PreparedSample:
+def upright(
+    sample: PreparedSample, pose: Pose, angles_deg: Sequence[float]
+) -> list[PreparedSample]:
+    """The sample with its core in the middle, turned from upright by some angles."""
+    return [_moved(sample, pose, (angle, 0.0, 0.0)) for angle in angles_deg]
+
+
+def search_views(
+    sample: PreparedSample, pose: Pose, search: MatchingParams
+) -> list[PreparedSample]:
+    """The views of a sample that a search embeds, counted from upright with the core in the middle.
+
+    Each is resampled but once; what need not be moved is the sample itself.
+    """
+    return [_moved(sample, pose, view) for view in search.views_deg_px]
+
+
+def _moved(
+    sample: PreparedSample, pose: Pose, view_deg_px: tuple[float, float, float]
+) -> PreparedSample:
+    """Turned upright and centred, then turned by the view's angle, then shifted right and down."""
+    turn_deg, right_px, down_px = view_deg_px
+    if pose == AS_IT_LIES and view_deg_px == (0.0, 0.0, 0.0):
+        return sample
     size_px = sample.mask.shape[0]
     centre = ((size_px - 1) / 2.0, (size_px - 1) / 2.0)
-    turn = cv2.getRotationMatrix2D(centre, angle_deg, 1.0)
-    return warp(sample.image, sample.mask, cv2.invertAffineTransform(turn), size_px)
+    to_view = cv2.getRotationMatrix2D(centre, turn_deg - pose.rotation_deg, 1.0)
+    to_view[:, 2] += (right_px, down_px) - to_view[:, :2] @ pose.core_px
+    return warp(sample.image, sample.mask, cv2.invertAffineTransform(to_view), size_px)
 
 
 def _window(values: FloatArray, origin: tuple[int, int], size_px: int) -> FloatArray:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from app.core.params import MatchingParams
 from app.core.types import Descriptor, FloatArray, Probe
-from app.matching.score import References, Variants
+from app.matching.variants import References, Variants
 
 BLOCK_ROWS = 256
 MASK_SCALE = np.float32(255.0)

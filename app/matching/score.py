@@ -6,23 +6,25 @@ For a rotation of the probe and a shift of the grids by whole cells, with masks 
 
 and the comparison score is the greatest of these. With every rotated and shifted variant of the
 probe as a row, numerator and overlap against many references are two matrix products.
+
+Where the probe was also embedded at parts of a cell (``MatchingParams.subcell_shifts_px``), the
+displacement that is best by whole cells is refined: the score is the greatest of it and of those
+around it by less than a cell.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
 
 from app.core.params import MatchingParams
 from app.core.types import Descriptor, FloatArray, Probe
+from app.matching.variants import References, Variants
 
 # References in one matrix product: enough to keep BLAS busy, few enough to bound the memory.
 CHUNK = 512
-TINY = 1e-12
 
 
 def compare(probe: Probe, reference: Descriptor, params: MatchingParams) -> float:
@@ -113,12 +115,12 @@ def stack_references(references: Sequence[Descriptor]) -> tuple[FloatArray, Floa
 def upright_references(
     probes: Sequence[Probe], params: MatchingParams
 ) -> tuple[FloatArray, FloatArray]:
-    """The samples behind some probes as references: cells and masks at 0 degrees, float32.
+    """The samples behind some probes as references: cells and masks of them as they are, float32.
 
     Raises:
-        ValueError: the search has no rotation of 0 degrees, or there are no probes.
+        ValueError: the search has no upright view, or there are no probes.
     """
-    upright = params.rotations_deg.index(0.0)
+    upright = params.upright_view
     cells = np.stack([np.asarray(probe.cells[upright], np.float32) for probe in probes])
     return cells, np.stack([probe.mask[upright] for probe in probes])
 
@@ -130,11 +132,13 @@ class Alignment:
     Attributes:
         score: the comparison score.
         rotation_deg: the searched rotation of the probe.
-        shift_cells: (x, y) by which the turned probe's grid is moved onto the reference's.
+        subcell_shift_px: (x, y) by which the view of the probe was moved before it was embedded.
+        shift_cells: (x, y) by which that view's grid is moved onto the reference's.
     """
 
     score: float
     rotation_deg: float
+    subcell_shift_px: tuple[float, float]
     shift_cells: tuple[int, int]
 
 
@@ -144,110 +148,12 @@ def align(probe: Probe, reference: Descriptor, params: MatchingParams) -> Alignm
     Raises:
         ValueError: the grids differ in shape.
     """
-    scores = Variants.of(probe, params).by_variant(
-        References.of(reference.cells[None], reference.mask[None])
-    )
-    side = 2 * params.max_shift_cells + 1
-    best = int(scores[:, 0].argmax())
-    turn, row, col = np.unravel_index(best, (len(params.rotations_deg), side, side))
+    references = References.of(reference.cells[None], reference.mask[None])
+    best = Variants.of(probe, params).best(references)
     # The first window starts at the padding, so it shows the probe moved right and down.
-    shift = (params.max_shift_cells - int(col), params.max_shift_cells - int(row))
-    return Alignment(float(scores[best, 0]), params.rotations_deg[int(turn)], shift)
-
-
-@dataclass(frozen=True, slots=True)
-class References:
-    """References ready for the products.
-
-    Attributes:
-        grid: rows, cols, channels.
-        cells: float32 [references, rows * cols * channels], vectors times mask.
-        mask: float32 [references, rows * cols].
-    """
-
-    grid: tuple[int, ...]
-    cells: FloatArray
-    mask: FloatArray
-
-    @classmethod
-    def of(cls, cells: FloatArray, mask: FloatArray) -> References:
-        """From cells [references, rows, cols, channels] and mask [references, rows, cols].
-
-        Raises:
-            ValueError: the masks do not fit the cells.
-        """
-        if mask.shape != cells.shape[:3]:
-            raise ValueError(f"masks {mask.shape} do not fit cells {cells.shape}")
-        size = math.prod(mask.shape[1:])
-        weighted: FloatArray = np.multiply(cells, mask[..., None], dtype=np.float32)
-        return cls(
-            cells.shape[1:],
-            weighted.reshape(len(mask), size * cells.shape[3]),
-            mask.astype(np.float32, copy=False).reshape(len(mask), size),
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Variants:
-    """A probe ready for the products: every rotation at every shift, zero padded, one a row.
-
-    Attributes:
-        grid: rows, cols, channels.
-        cells: float32 [variants, rows * cols * channels], vectors times mask.
-        mask: float32 [variants, rows * cols].
-        min_overlap_cells: overlap below which the score is scaled down.
-    """
-
-    grid: tuple[int, ...]
-    cells: FloatArray
-    mask: FloatArray
-    min_overlap_cells: float
-
-    @classmethod
-    def of(cls, probe: Probe, params: MatchingParams) -> Variants:
-        """Flatten a probe.
-
-        Raises:
-            ValueError: the masks do not fit the cells.
-        """
-        rotations = References.of(probe.cells, probe.mask)
-        rows, cols, channels = rotations.grid
-        cells = _shifted(rotations.cells, (rows, cols, channels), params.max_shift_cells)
-        mask = _shifted(rotations.mask, (rows, cols, 1), params.max_shift_cells)
-        return cls(rotations.grid, cells, mask, params.min_overlap_cells)
-
-    def scores(self, references: References) -> FloatArray:
-        """float32 [references]: the greatest score of all variants, in -1..1.
-
-        Raises:
-            ValueError: the grids differ in shape.
-        """
-        best: FloatArray = self.by_variant(references).max(axis=0)
-        return best.clip(-1.0, 1.0)
-
-    def by_variant(self, references: References) -> FloatArray:
-        """float32 [variants, references]: the score of every variant.
-
-        Raises:
-            ValueError: the grids differ in shape.
-        """
-        if self.grid != references.grid:
-            raise ValueError(f"probe {self.grid} and references {references.grid} differ in shape")
-        similarity = self.cells @ references.cells.T
-        overlap = self.mask @ references.mask.T
-        # An overlap of nothing scores 0, also where the least overlap is set to 0.
-        least = max(self.min_overlap_cells, TINY)
-        similarity /= np.maximum(overlap, least, out=overlap)
-        return similarity
-
-
-def _shifted(flat: FloatArray, grid: tuple[int, int, int], max_shift: int) -> FloatArray:
-    rows, cols, channels = grid
-    pad = (max_shift, max_shift)
-    padded = np.pad(flat.reshape(len(flat), rows, cols, channels), ((0, 0), pad, pad, (0, 0)))
-    windows = sliding_window_view(padded, (rows, cols), axis=(1, 2))
-    variants = len(flat) * (2 * max_shift + 1) ** 2
-    return np.moveaxis(windows, 3, -1).reshape(variants, rows * cols * channels)
+    shift = (params.max_shift_cells - int(best.col[0]), params.max_shift_cells - int(best.row[0]))
+    turn_deg, x_px, y_px = params.views_deg_px[int(best.view[0])]
+    return Alignment(float(best.score[0]), turn_deg, (x_px, y_px), shift)
 
 
 def _chunks(count: int) -> list[slice]:

@@ -40,11 +40,14 @@ def test_lists_become_tuples(rotations: list[float], shift: int, overlap: float)
         "rotations_deg": rotations,
         "max_shift_cells": shift,
         "min_overlap_cells": overlap,
+        "subcell_shifts_px": [0.0, 8.0],
     }
     found = MatchingParams.from_dict(data)
     assert found.rotations_deg == tuple(rotations)
     assert found.to_dict() == data
-    assert hash(found) == hash(MatchingParams(tuple(rotations), shift, overlap))
+    assert hash(found) == hash(
+        MatchingParams(tuple(rotations), shift, overlap, (0.0, 8.0))
+    )
 
 
 def test_parameters_cannot_be_changed() -> None:

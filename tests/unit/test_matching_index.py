@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from app.core.params import MatchingParams
 from app.core.types import Descriptor, FloatArray, Probe
 from app.matching.index import Hit, TemplateIndex
-from app.matching.score import References, Variants, compare
+from app.matching.score import compare
+from app.matching.variants import References, Variants
 
 PARAMS = MatchingParams((0.0,), 1, 2.0)
 SHAPE = (3, 3, 2)

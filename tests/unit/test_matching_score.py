@@ -186,3 +186,64 @@ def test_the_alignment_names_the_move_that_brings_the_probe_onto_the_reference(
     found = align(turned, Descriptor(moved, mask[0]), p)
     assert (found.rotation_deg, found.shift_cells) == (10.0, (dx, dy))
     assert found.score == pytest.approx(1.0, abs=1e-6)
+
+
+HALF = MatchingParams((0.0, 10.0), 2, 3.0, (0.0, 8.0))
+
+
+def halves_oracle(probe: Probe, reference: Descriptor) -> float:
+    """The best by whole cells, and what lies around it by half a cell, from the definition."""
+
+    def score(view: int, dy: int, dx: int) -> float:
+        """The view moved down by dy cells and right by dx."""
+        total = overlap = 0.0
+        for y in range(ROWS):
+            for x in range(COLS):
+                if 0 <= y - dy < ROWS and 0 <= x - dx < COLS:
+                    weight = float(probe.mask[view, y - dy, x - dx] * reference.mask[y, x])
+                    vector = probe.cells[view, y - dy, x - dx]
+                    total += weight * float(vector @ reference.cells[y, x])
+                    overlap += weight
+        return total / max(overlap, HALF.min_overlap_cells)
+
+    whole = {
+        (turn, dy, dx): score(4 * turn, dy, dx)
+        for turn in range(2)
+        for dy in range(-2, 3)
+        for dx in range(-2, 3)
+    }
+    turn, dy, dx = max(whole, key=lambda key: whole[key])
+    around = [whole[turn, dy, dx]]
+    for half_y in (-1, 0, 1):
+        for half_x in (-1, 0, 1):
+            # Half a cell back is half a cell forth of the cell before.
+            view = 4 * turn + 2 * abs(half_y) + abs(half_x)
+            around.append(score(view, dy - (half_y < 0), dx - (half_x < 0)))
+    return max(around)
+
+
+@settings(max_examples=30, deadline=None)
+@given(seeds)
+def test_the_best_displacement_is_refined_by_parts_of_a_cell(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    probe, reference = Probe(*random_grid(rng, 8)), Descriptor(*random_grid(rng))
+    found = compare(probe, reference, HALF)
+    assert found == pytest.approx(halves_oracle(probe, reference), abs=1e-5)
+    assert align(probe, reference, HALF).score == pytest.approx(found, abs=1e-6)
+
+
+def test_an_alignment_names_the_part_of_a_cell() -> None:
+    rng = np.random.default_rng(3)
+    cells, mask = random_grid(rng, 8)
+    moved = 4 + 1  # turned by 10 degrees, half a cell to the right
+    found = align(
+        Probe(cells, np.ones_like(mask)), Descriptor(cells[4], np.ones_like(mask[4])), HALF
+    )
+    assert (found.rotation_deg, found.subcell_shift_px) == (10.0, (0.0, 0.0))
+    found = align(
+        Probe(cells[[0, 1, 2, 3, 6, 5, 4, 7]], np.ones_like(mask)),
+        Descriptor(0.5 * cells[6] + 0.9 * cells[4], np.ones_like(mask[4])),
+        HALF,
+    )
+    assert (found.rotation_deg, found.subcell_shift_px) == (10.0, (0.0, 8.0))
+    assert moved == HALF.views_deg_px.index((10.0, 8.0, 0.0))

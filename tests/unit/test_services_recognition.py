@@ -83,7 +83,7 @@ def test_a_probe_is_embedded_at_all_rotations_in_one_call() -> None:
     assert not np.array_equal(probe.cells[0], upright.cells)
 
 
-@pytest.mark.parametrize("rotations", [(-10.0, 0.0, 10.0), (-5.0, 5.0), (0.0,)])
+@pytest.mark.parametrize("rotations", [(-10.0, 0.0, 10.0), (0.0, 5.0), (0.0,)])
 def test_enrolment_embeds_references_and_probes_together(rotations: tuple[float, ...]) -> None:
     found = model("m", matching=MatchingParams(rotations_deg=rotations))
     samples = [sample(1), sample(2)]
