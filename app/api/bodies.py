@@ -22,7 +22,7 @@ from app.api.names import GALLERY, MODEL, PERSON, PLAIN_TEXT, TEMPLATE
 from app.core.records import ImagePolicy, Scope
 from app.imaging.resolution import MAX_DPI, MIN_DPI
 from app.services.outcomes import OnDuplicate
-from app.services.training_spec import Base, Data, Promote
+from app.services.training_spec import Base, Data, Prints, Promote
 
 
 def _decode_base64(value: Any) -> Any:
@@ -220,6 +220,11 @@ class TrainBody(Body):
     seed: int | None = Field(None, ge=0, le=2**32 - 1)
     base: Base = "champion"
     promote: Promote = "manual"
+    prints: Prints = Field(
+        "auto",
+        description="Where synthetic impressions are made: by the processors ahead of the step, or "
+        "by the network's device as part of it; `auto` is the device if that is a GPU.",
+    )
 
     @field_validator("pattern")
     @classmethod

@@ -3,23 +3,14 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TaskID,
-    TextColumn,
-    TimeElapsedColumn,
-)
 
 from app.cli.display import console, refusing, say
+from app.cli.training_display import training_display
 from app.settings import Settings
 
 if TYPE_CHECKING:
@@ -47,6 +38,10 @@ def train(
     scratch: Annotated[
         bool, typer.Option("--scratch", help="Start from fresh weights, not from the champion.")
     ] = False,
+    prints: Annotated[
+        Literal["auto", "host", "device"],
+        typer.Option(help="Where impressions are made; auto: on the device if that is a GPU."),
+    ] = "auto",
     out: Annotated[
         Path | None, typer.Option(help="Registry folder to publish into, not the home's.")
     ] = None,
@@ -71,6 +66,7 @@ def train(
         calibration_fingers=calibration_fingers,
         seed=seed,
         base="scratch" if scratch else "champion",
+        prints=prints,
     )
     screen = console()
     _say_outcome(screen, _run(spec, folder, out, backup, screen))
@@ -83,7 +79,7 @@ def _run(
     from app.services.train_model import train_model
 
     state = None if backup is None else backup / STATE
-    with open_training(Settings(), folder, out, state) as tools, _display(screen) as sink:
+    with open_training(Settings(), folder, out, state) as tools, training_display(screen) as sink:
         outcome = train_model(tools, spec, sink)
     if state is not None:
         shutil.rmtree(state, ignore_errors=True)
@@ -104,50 +100,3 @@ def _say_outcome(screen: Console, outcome: TrainingOutcome) -> None:
         for reason in gate["reasons"]:
             say(screen, f"  {reason}")
     typer.echo(outcome.model_id)
-
-
-@contextmanager
-def _display(screen: Console) -> Iterator[_Sink]:
-    """Progress bars in a terminal, a line now and then elsewhere (a log file)."""
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("{task.fields[facts]}"),
-    )
-    with Progress(*columns, console=screen, disable=not screen.is_terminal) as progress:
-        yield _Sink(screen, progress)
-
-
-class _Sink:
-    """Shows the progress of a training run; a bar a phase."""
-
-    def __init__(self, screen: Console, progress: Progress) -> None:
-        self._screen, self._progress = screen, progress
-        self._phase, self._said = "", -1
-        self._task: TaskID | None = None
-
-    def __call__(self, at: dict[str, Any]) -> None:
-        facts = _facts(at)
-        if at["phase"] != self._phase:
-            self._phase, self._said = at["phase"], -1
-            self._task = self._progress.add_task(self._phase, total=None, facts=facts)
-        if self._task is not None:
-            self._progress.update(
-                self._task, completed=at.get("done", 0), total=at.get("of"), facts=facts
-            )
-        twentieth = 20 * at.get("done", 0) // max(at.get("of", 1), 1)
-        if not self._screen.is_terminal and twentieth != self._said:
-            self._said = twentieth
-            count = f" {at['done']}/{at['of']}" if "done" in at else ""
-            say(self._screen, f"{self._phase}{count} {facts}".rstrip())
-
-
-def _facts(at: dict[str, Any]) -> str:
-    named = [
-        ("loss", "loss {:.4f}"),
-        ("images_per_s", "{:.0f} images/s"),
-        ("eta_s", "eta {:.0f} s"),
-    ]
-    return "  ".join(form.format(at[key]) for key, form in named if at.get(key) is not None)

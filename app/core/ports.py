@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from app.core.params import MatchingParams, PreparationParams
+from app.core.pose import AS_IT_LIES, Pose
 from app.core.records import (
     ApiKey,
     AuditEvent,
@@ -228,6 +229,14 @@ class Embedder(Protocol):
         ...
 
 
+class PoseFinder(Protocol):
+    """Finds how fingers lie in prepared samples; for many threads at once."""
+
+    def find(self, samples: Sequence[PreparedSample]) -> list[Pose]:
+        """The pose of each sample's finger."""
+        ...
+
+
 class CalibrationTable(Protocol):
     """Score -> FMR of one model, from its own impostor comparisons."""
 
@@ -238,13 +247,21 @@ class CalibrationTable(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class LoadedModel:
-    """One immutable bundle: weights in an embedder, preparation, matching and calibration."""
+    """One immutable bundle: weights in an embedder, preparation, matching and calibration.
+
+    A model without a pose finder takes samples as they lie.
+    """
 
     id: str
     preparation: PreparationParams
     matching: MatchingParams
     calibration: CalibrationTable
     embedder: Embedder
+    pose: PoseFinder | None = None
+
+    def poses(self, samples: Sequence[PreparedSample]) -> list[Pose]:
+        """How the finger lies in each sample, as far as the model can tell."""
+        return [AS_IT_LIES] * len(samples) if self.pose is None else self.pose.find(samples)
 
 
 class LiveModels(Protocol):

@@ -12,8 +12,8 @@ from app.core.pose import AS_IT_LIES, Pose
 from app.core.types import FloatArray, GrayImage, PreparedSample
 from app.imaging.warp import warp
 
-_CONTRAST_FLOOR = 1.5
-_CLIP_DEVIATIONS = 2.0
+CONTRAST_FLOOR = 1.5
+CLIP_DEVIATIONS = 2.0
 
 
 def normalise(image: GrayImage, mask: FloatArray, params: PreparationParams) -> FloatArray:
@@ -33,8 +33,8 @@ def normalise(image: GrayImage, mask: FloatArray, params: PreparationParams) -> 
     weight = _box(mask, params.block_px)
     centred = (levels - _masked_mean(levels, mask, weight, params.block_px)) * mask
     power = _masked_mean(centred * centred, mask, weight, params.block_px)
-    deviation = np.sqrt(power + np.float32(_CONTRAST_FLOOR**2))
-    return np.asarray(np.clip(centred / (_CLIP_DEVIATIONS * deviation), -1.0, 1.0), np.float32)
+    deviation = np.sqrt(power + np.float32(CONTRAST_FLOOR**2))
+    return np.asarray(np.clip(centred / (CLIP_DEVIATIONS * deviation), -1.0, 1.0), np.float32)
 
 
 def centre_crop(

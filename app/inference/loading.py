@@ -11,8 +11,10 @@ import numpy as np
 
 from app.core.errors import ModelRefused
 from app.core.ports import LoadedModel
+from app.core.types import FloatArray
 from app.inference.batcher import MicroBatcher
 from app.inference.embedder import BUCKETS, CompiledEmbedder
+from app.inference.pose import CompiledPose
 from app.networks.device import Device
 from app.networks.forward import inference_function
 from app.networks.restore import (
@@ -20,9 +22,10 @@ from app.networks.restore import (
     read_calibration,
     read_params,
     restore_encoder,
+    restore_pose,
     verified_manifest,
 )
-from model_store import Registry
+from model_store import Manifest, Registry
 
 logger = logging.getLogger(__name__)
 
@@ -57,9 +60,12 @@ class Loader:
         with self.device.scope():
             run = inference_function(restore_encoder(self.registry, manifest))
             embedder = CompiledEmbedder(run, preparation.size_px)
-            check_golden(embedder, (self.registry.folder(model_id) / GOLDEN).read_bytes())
+            pose = self._pose(manifest, preparation.size_px)
+            check_golden(embedder, pose, (self.registry.folder(model_id) / GOLDEN).read_bytes())
             if self.warm:
                 embedder.warm()
+                if pose is not None:
+                    pose.warm()
         logger.info("model %s loaded on %s", model_id, self.device.id)
         return LoadedModel(
             model_id,
@@ -67,11 +73,16 @@ class Loader:
             matching,
             calibration,
             MicroBatcher(embedder, max_waiting=self.max_waiting),
+            pose,
         )
 
+    def _pose(self, manifest: Manifest, size_px: int) -> CompiledPose | None:
+        network = restore_pose(self.registry, manifest)
+        return None if network is None else CompiledPose(inference_function(network), size_px)
 
-def check_golden(embedder: CompiledEmbedder, golden: bytes) -> None:
-    """Embed the golden inputs and compare with the descriptors that the training run got.
+
+def check_golden(embedder: CompiledEmbedder, pose: CompiledPose | None, golden: bytes) -> None:
+    """Run the golden inputs and compare with the descriptors and poses of the training run.
 
     Raises:
         ModelRefused: unreadable, or a component differs by more than ``GOLDEN_TOLERANCE``.
@@ -80,15 +91,22 @@ def check_golden(embedder: CompiledEmbedder, golden: bytes) -> None:
         arrays: Any = np.load(BytesIO(golden), allow_pickle=False)
         inputs = np.asarray(arrays["inputs"], np.float32)
         expected = np.asarray(arrays["cells"], np.float32)
+        poses = None if pose is None else np.asarray(arrays["poses"], np.float32)
     except Exception as error:  # the reader raises what zip, zlib and the parser of headers raise
         raise ModelRefused(f"the golden vectors cannot be read: {error}") from error
     if not (0 < len(inputs) <= BUCKETS[-1] and inputs.shape[1:] == embedder.input_shape):
         raise ModelRefused(f"golden inputs of shape {inputs.shape} cannot be embedded in one batch")
-    found = embedder.cells_of(inputs)
+    _agree("descriptors", embedder.cells_of(inputs), expected)
+    if pose is not None and poses is not None:
+        _agree("poses", pose.outputs(inputs), poses)
+
+
+def _agree(what: str, found: FloatArray, expected: FloatArray) -> None:
     if found.shape != expected.shape:
-        raise ModelRefused(f"descriptors have shape {found.shape}, golden ones {expected.shape}")
+        raise ModelRefused(f"{what} have shape {found.shape}, golden ones {expected.shape}")
     difference = float(np.abs(found - expected).max())
     if not difference <= GOLDEN_TOLERANCE:  # also catches NaN
         raise ModelRefused(
-            f"golden vectors are off by {difference:.3g}, at most {GOLDEN_TOLERANCE} is allowed"
+            f"golden vectors ({what}) are off by {difference:.3g}, "
+            f"at most {GOLDEN_TOLERANCE} is allowed"
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
 from typing import Any, Protocol, Self
@@ -12,10 +13,8 @@ import numpy as np
 from app.core.params import PreparationParams
 from app.core.types import FloatArray, PreparedSample
 from app.learning.pairs import View, crop_pair
-from app.learning.prints import Fingers, view_of
 from app.learning.recipes import PoseNoise
 from app.networks.forward import stack_samples
-from app.synth.impression import impress
 
 BATCHES_AHEAD = 6
 
@@ -31,25 +30,20 @@ class PairSource(Protocol):
         """Two different impressions of a finger, in one frame."""
         ...
 
+    def begin_epoch(self, epoch: int) -> None:
+        """Told the epoch whose pairs are asked for next."""
+        ...
 
-class SyntheticPairs:
-    """Two impressions of a grown master, made anew each time."""
-
-    def __init__(self, fingers: Fingers, params: PreparationParams) -> None:
-        self._fingers, self._params = fingers, params
-
-    def __len__(self) -> int:
-        return len(self._fingers.masters)
-
-    def views(self, finger: int, rng: np.random.Generator) -> tuple[View, View]:
-        """Impressions under two independent conditions, their pose known from the generator."""
-        master = self._fingers.masters[finger]
-        first, second = impress(master, rng), impress(master, rng)
-        return view_of(first, self._params), view_of(second, self._params)
+    def close(self) -> None:
+        """Stop what is being made for later."""
+        ...
 
 
 class PairBatches(keras.utils.PyDataset):  # type: ignore[misc]
     """``batch_fingers`` different fingers a batch, two impressions each, deterministic by seed.
+
+    Attributes:
+        waited_s: how long batches were waited for, in all.
 
     A context that makes batches ahead of their use. Keras' own threads are not used: they would
     stay when a fit is stopped in the middle of an epoch.
@@ -69,8 +63,9 @@ class PairBatches(keras.utils.PyDataset):  # type: ignore[misc]
         super().__init__(workers=1)
         self._source, self._params, self._noise = source, params, noise
         self._batch_fingers = min(batch_fingers, len(source))
-        self._steps, self._seed, self._first = steps, seed, 0
+        self._steps, self._seed, self._first = steps, seed, -1
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="batches")
+        self.waited_s = 0.0
         self._ahead: dict[int, Future[tuple[FloatArray, Any]]] = {}
 
     def __enter__(self) -> Self:
@@ -84,6 +79,7 @@ class PairBatches(keras.utils.PyDataset):  # type: ignore[misc]
     ) -> None:
         self._pool.shutdown(cancel_futures=True)
         self._ahead.clear()
+        self._source.close()
         del self._source  # TensorFlow never forgets a data set, and fingers take much memory
 
     def __len__(self) -> int:
@@ -94,14 +90,26 @@ class PairBatches(keras.utils.PyDataset):  # type: ignore[misc]
         self._first = epoch * self._steps
         for passed in [number for number in self._ahead if number < self._first]:
             self._ahead.pop(passed).cancel()
+        self._source.begin_epoch(epoch)
 
     def __getitem__(self, index: int) -> tuple[FloatArray, Any]:
         """Samples [2 n, size, size, 2] and finger labels [2 n]."""
+        if self._first < 0:
+            return self._blank()
         wanted = self._first + index
-        for number in range(wanted, wanted + BATCHES_AHEAD):
+        # Not beyond the epoch, for then the source has other impressions.
+        for number in range(wanted, min(wanted + BATCHES_AHEAD, self._first + self._steps)):
             if number not in self._ahead:
                 self._ahead[number] = self._pool.submit(self._make, number)
-        return self._ahead.pop(wanted).result()
+        asked = time.monotonic()
+        batch = self._ahead.pop(wanted).result()
+        self.waited_s += time.monotonic() - asked
+        return batch
+
+    def _blank(self) -> tuple[FloatArray, Any]:
+        """Keras looks at a batch before the first epoch begins, for its shape only."""
+        count, size = 2 * self._batch_fingers, self._params.size_px
+        return np.zeros((count, size, size, 2), np.float32), np.zeros(count, np.int32)
 
     def _make(self, number: int) -> tuple[FloatArray, Any]:
         rng = np.random.default_rng([self._seed, number])

@@ -16,19 +16,24 @@ from app.evaluation.report import Evaluation
 from app.learning.recipes import Recipe
 from app.matching.calibration import Calibration
 from app.networks.forward import inference_function, stack_samples
-from app.networks.restore import GOLDEN, WEIGHTS
+from app.networks.restore import GOLDEN, POSE, WEIGHTS
 from app.networks.weights import pack_weights
 from model_store import ManifestDraft
 
 LICENCE = "Apache-2.0"
 
 
-def golden_vectors(encoder: keras.Model, samples: Sequence[PreparedSample]) -> bytes:
-    """Some inputs and what the encoder makes of them, to be checked at every load."""
+def golden_vectors(
+    encoder: keras.Model, samples: Sequence[PreparedSample], pose: keras.Model | None = None
+) -> bytes:
+    """Some inputs and what the networks make of them, to be checked at every load."""
     inputs = stack_samples(samples).astype(np.float16)
-    cells = inference_function(encoder)(inputs.astype(np.float32))
+    seen = inputs.astype(np.float32)
+    found: dict[str, Any] = {"inputs": inputs, "cells": inference_function(encoder)(seen)}
+    if pose is not None:
+        found["poses"] = inference_function(pose)(seen)
     buffer = BytesIO()
-    np.savez_compressed(buffer, inputs=inputs, cells=cells)
+    np.savez_compressed(buffer, **found)
     return buffer.getvalue()
 
 
@@ -38,6 +43,8 @@ def draft_manifest(
     metrics: dict[str, Evaluation],
     facts: dict[str, Any],
     parent: str | None,
+    *,
+    pose: dict[str, Any] | None = None,
 ) -> ManifestDraft:
     """Everything the model should say of itself.
 
@@ -45,9 +52,11 @@ def draft_manifest(
         metrics: evaluations by data set.
         facts: of the data and the fit, beside the recipe.
         parent: the model that training started from.
+        pose: name and parameters of the pose network's architecture, where there is one.
     """
+    architecture = {"name": recipe.architecture, "params": recipe.encoder_params()}
     return ManifestDraft(
-        architecture={"name": recipe.architecture, "params": recipe.encoder_params()},
+        architecture=architecture if pose is None else architecture | {"pose": pose},
         preparation=recipe.preparation.to_dict(),
         matching=recipe.matching.to_dict(),
         calibration=calibration.to_dict(),
@@ -59,6 +68,9 @@ def draft_manifest(
     )
 
 
-def model_files(encoder: keras.Model, golden: Sequence[PreparedSample]) -> dict[str, bytes]:
+def model_files(
+    encoder: keras.Model, golden: Sequence[PreparedSample], pose: keras.Model | None = None
+) -> dict[str, bytes]:
     """The files beside the manifest."""
-    return {WEIGHTS: pack_weights(encoder), GOLDEN: golden_vectors(encoder, golden)}
+    files = {WEIGHTS: pack_weights(encoder), GOLDEN: golden_vectors(encoder, golden, pose)}
+    return files if pose is None else files | {POSE: pack_weights(pose)}

@@ -14,8 +14,12 @@ from keras import layers
 
 from app.core.errors import WhorlError
 from app.learning.batches import PairBatches, PairSource
+from app.learning.device_pairs import DevicePairs
+from app.learning.history import Epoch, History
 from app.learning.losses import GridContrast
+from app.learning.prints import Fingers
 from app.learning.recipes import Recipe, Schedule
+from app.learning.rendering import PairRenderer, train_on_renders
 from app.networks.encoder import build_encoder
 
 
@@ -53,15 +57,27 @@ def _with_cover(encoder: keras.Model) -> keras.Model:
 
 
 class _Reporter(keras.callbacks.Callback):  # type: ignore[misc]
-    def __init__(self, recipe: Recipe, watch: Watch, batches: PairBatches) -> None:
+    def __init__(
+        self, recipe: Recipe, watch: Watch, batches: PairBatches | DevicePairs, history: History
+    ) -> None:
         super().__init__()
         self._schedule, self._watch = recipe.schedule, watch
-        self._batches = batches
+        self._batches, self._history = batches, history
         self._epoch, self._step, self._first_step, self._start = 0, 0, 0, time.monotonic()
+        self._epoch_start, self._waited_s = self._start, 0.0
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:  # noqa: ARG002
         self._epoch = epoch
         self._batches.begin_epoch(epoch)
+        self._epoch_start, self._waited_s = time.monotonic(), self._batches.waited_s
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        elapsed = max(time.monotonic() - self._epoch_start, 1e-6)
+        images = 2 * self._schedule.batch_fingers * self._schedule.epoch_steps
+        waited = (self._batches.waited_s - self._waited_s) / elapsed
+        loss = float((logs or {}).get("loss", 0.0))
+        step = (epoch + 1) * self._schedule.epoch_steps
+        self._history.add(epoch, Epoch(step, loss, images / elapsed, min(waited, 1.0)))
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         self._step = self._epoch * self._schedule.epoch_steps + batch + 1
@@ -116,48 +132,64 @@ def _optimizer(schedule: Schedule) -> keras.optimizers.Optimizer:
     return keras.optimizers.AdamW(rate, weight_decay=schedule.weight_decay, global_clipnorm=5.0)
 
 
+def compiled(recipe: Recipe, encoder: keras.Model, rendered: Fingers | None = None) -> keras.Model:
+    """The encoder with the recipe's optimiser and loss, as the fit trains it.
+
+    Args:
+        rendered: fingers whose impressions are made by the model itself, in front of the encoder.
+    """
+    contrast = recipe.contrast
+    siamese = _with_cover(encoder)
+    if rendered is not None:
+        renderer = PairRenderer(rendered.masters, recipe.preparation, recipe.schedule.seed)
+        siamese = train_on_renders(siamese, renderer)
+    siamese.compile(
+        optimizer=_optimizer(recipe.schedule),
+        loss=GridContrast(contrast.scale, contrast.margin, contrast.min_overlap_cells),
+    )
+    return siamese
+
+
 def fit(
     recipe: Recipe,
     encoder: keras.Model,
-    source: PairSource,
+    source: PairSource | Fingers,
     watch: Watch,
     backup: Path | None = None,
-) -> list[float]:
+) -> list[Epoch]:
     """Train an encoder in place.
 
     Args:
         encoder: as ``new_encoder`` makes it, or with the weights to fine-tune.
-        source: the fingers to learn from.
+        source: what makes pairs on the host, or the fingers whose pairs the device renders.
         watch: told the progress after every batch.
         backup: a folder for the state after every epoch; a fit that finds one there resumes with
             the next epoch. Whoever gave the folder removes it.
 
     Returns:
-        The loss of every epoch that was run now.
+        Every epoch, those before a resumption too.
     """
-    schedule, contrast = recipe.schedule, recipe.contrast
-    siamese = _with_cover(encoder)
-    siamese.compile(
-        optimizer=_optimizer(schedule),
-        loss=GridContrast(contrast.scale, contrast.margin, recipe.matching.min_overlap_cells),
-    )
-    batches = PairBatches(
-        source,
-        recipe.preparation,
-        recipe.noise,
-        batch_fingers=schedule.batch_fingers,
-        steps=schedule.epoch_steps,
-        seed=schedule.seed,
-    )
-    callbacks: list[Any] = [_Reporter(recipe, watch, batches)]
+    schedule = recipe.schedule
+    batches = _batches(recipe, source)
+    siamese = compiled(recipe, encoder, source if isinstance(source, Fingers) else None)
+    history = History(backup)
+    callbacks: list[Any] = [_Reporter(recipe, watch, batches, history)]
     if backup is not None:
         callbacks.append(_keep_state(backup))
     with batches:
-        history = siamese.fit(
-            batches, epochs=schedule.epochs, callbacks=callbacks, shuffle=False, verbose=0
-        )
-    # Nothing is in it when the state was that of a fit which had come to its end.
-    return [float(loss) for loss in history.history.get("loss", ())]
+        siamese.fit(batches, epochs=schedule.epochs, callbacks=callbacks, shuffle=False, verbose=0)
+    return history.epochs()
+
+
+def _batches(recipe: Recipe, source: PairSource | Fingers) -> PairBatches | DevicePairs:
+    size: dict[str, int] = {
+        "batch_fingers": recipe.schedule.batch_fingers,
+        "steps": recipe.schedule.epoch_steps,
+        "seed": recipe.schedule.seed,
+    }
+    if isinstance(source, Fingers):
+        return DevicePairs(len(source), recipe.noise, **size)
+    return PairBatches(source, recipe.preparation, recipe.noise, **size)
 
 
 def _keep_state(folder: Path) -> keras.callbacks.BackupAndRestore:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import keras
 import numpy as np
+from numpy.typing import ArrayLike
 
 from app.core.errors import InvalidInput, WhorlError
 from app.core.params import MatchingParams, PreparationParams
@@ -25,6 +26,7 @@ from app.learning.pairs import View
 from app.learning.prints import Report
 from app.matching.score import align
 from app.networks.forward import inference_function
+from app.networks.pose import find_poses
 
 MINIMUM_FINGERS = 4
 
@@ -139,12 +141,21 @@ class FolderPairs:
     Args:
         read: the samples to learn from.
         encoder: finds the alignment.
+        pose: the encoder's pose network, where it has one.
     """
 
-    def __init__(self, read: LabelledSamples, encoder: keras.Model, params: MatchingParams) -> None:
+    def __init__(
+        self,
+        read: LabelledSamples,
+        encoder: keras.Model,
+        params: MatchingParams,
+        pose: keras.Model | None = None,
+    ) -> None:
         self._samples, self._params = read.samples, params
+        find = None if pose is None else inference_function(pose)
+        self._poses = [found for _, found in find_poses(find, read.samples)]
         self._fingers = [rows for rows in _by_finger(read.fingers).values() if len(rows) > 1]
-        self._gallery = embed_gallery(inference_function(encoder), read.samples, params)
+        self._gallery = embed_gallery(inference_function(encoder), read.samples, params, pose=find)
         size = read.samples[0].mask.shape[0]
         self._cell_px = size // self._gallery.mask.shape[1]
         self._half = (size - 1) / 2
@@ -152,11 +163,21 @@ class FolderPairs:
     def __len__(self) -> int:
         return len(self._fingers)
 
+    def begin_epoch(self, epoch: int) -> None:
+        """A folder holds the same impressions in every epoch."""
+
+    def close(self) -> None:
+        """Nothing is under way."""
+
     def views(self, finger: int, rng: np.random.Generator) -> tuple[View, View]:
-        """Two different impressions of a finger; the first one's crop is the common frame."""
+        """Two different impressions of a finger; the first one's upright crop is their frame."""
         first, second = (int(k) for k in rng.choice(self._fingers[finger], 2, replace=False))
         return (
-            View(self._samples[first].image, self._samples[first].mask, np.eye(2, 3, dtype="f4")),
+            View(
+                self._samples[first].image,
+                self._samples[first].mask,
+                self._upright(first, 0.0, (0.0, 0.0)),
+            ),
             View(
                 self._samples[second].image,
                 self._samples[second].mask,
@@ -165,18 +186,23 @@ class FolderPairs:
         )
 
     def _placed(self, gallery: Gallery, probe: int, reference: int) -> FloatArray:
-        """Affine [2, 3]: pixel of the probe's crop -> pixel of the reference's crop."""
+        """Affine [2, 3]: pixel of the probe's crop -> pixel of the reference's upright crop."""
         found = align(
             gallery.probes[probe],
             Descriptor(gallery.cells[reference], gallery.mask[reference]),
             self._params,
         )
-        cos = np.cos(np.deg2rad(found.rotation_deg))
-        sin = np.sin(np.deg2rad(found.rotation_deg))
+        shift_px = np.array(found.shift_cells) * self._cell_px + found.subcell_shift_px
+        return self._upright(probe, found.rotation_deg, shift_px)
+
+    def _upright(self, row: int, angle_deg: float, shift_px: ArrayLike) -> FloatArray:
+        """Affine [2, 3]: pixel of a crop -> pixel of it upright, then turned and shifted."""
+        pose = self._poses[row]
+        angle = np.deg2rad(angle_deg - pose.rotation_deg)
+        cos, sin = np.cos(angle), np.sin(angle)
         # counter-clockwise as seen, in image coordinates with y downwards, as imaging.rotate turns
         turn = np.array([[cos, sin], [-sin, cos]])
-        shift = np.array(found.shift_cells) * self._cell_px
-        offset = self._half - turn @ np.full(2, self._half) + shift
+        offset = self._half - turn @ (self._half + np.array(pose.core_px)) + np.asarray(shift_px)
         return np.column_stack([turn, offset]).astype(np.float32)
 
 

@@ -11,12 +11,13 @@ import numpy as np
 from app.core.params import MatchingParams
 from app.core.types import Descriptor, FloatArray, PreparedSample, Probe
 from app.evaluation.report import Evaluation, evaluate_scores
-from app.imaging.normalise import rotate
+from app.imaging.normalise import search_views
 from app.learning.prints import Fingers, Report, samples_of
 from app.learning.recipes import Recipe
 from app.matching.calibration import Calibration, calibrate
 from app.matching.score import compare_pairs, stack_references, upright_references
 from app.networks.forward import embed_all, inference_function
+from app.networks.pose import find_poses
 
 Run = Callable[[FloatArray], FloatArray]
 
@@ -40,9 +41,11 @@ class Gallery:
         return compare_pairs(self.probes, self.cells, self.mask, params, report)
 
 
-def _turned(samples: Iterable[PreparedSample], params: MatchingParams) -> Iterator[PreparedSample]:
-    for sample in samples:
-        yield from rotate(sample, params.rotations_deg)
+def _turned(
+    samples: Iterable[PreparedSample], params: MatchingParams, pose: Run | None
+) -> Iterator[PreparedSample]:
+    for sample, found in find_poses(pose, samples):
+        yield from search_views(sample, found, params)
 
 
 def embed_gallery(
@@ -50,18 +53,20 @@ def embed_gallery(
     samples: Iterable[PreparedSample],
     params: MatchingParams,
     report: Callable[[int], None] | None = None,
+    pose: Run | None = None,
 ) -> Gallery:
     """Embed samples at every searched rotation, 0 degrees among them.
 
     Args:
         report: told the number of samples done; may raise to stop.
+        pose: brings the samples upright first, as the service does.
     """
-    turns = len(params.rotations_deg)
+    views = len(params.views_deg_px)
     probes: list[Probe] = []
     group: list[Descriptor] = []
-    for descriptor in embed_all(run, _turned(samples, params)):
+    for descriptor in embed_all(run, _turned(samples, params, pose)):
         group.append(descriptor)
-        if len(group) == turns:
+        if len(group) == views:
             cells, mask = stack_references(group)
             probes.append(Probe(cells.astype(np.float16), mask))
             group = []
@@ -70,11 +75,16 @@ def embed_gallery(
     return Gallery(tuple(probes), *upright_references(probes, params))
 
 
+def _run_of(pose: keras.Model | None) -> Run | None:
+    return None if pose is None else inference_function(pose)
+
+
 def judge(
     encoder: keras.Model,
     recipe: Recipe,
     held_out: Fingers,
     report: Report | None = None,
+    pose: keras.Model | None = None,
 ) -> Evaluation:
     """Error rates on synthetic fingers that the training never saw, all pairs."""
     impressions = recipe.population.impressions
@@ -84,6 +94,7 @@ def judge(
         samples_of(held_out, impressions, recipe.preparation),
         recipe.matching,
         None if report is None else lambda done: report(done, of),
+        _run_of(pose),
     )
     fingers = [str(k) for k in range(len(held_out.masters)) for _ in range(impressions)]
     return evaluate_scores("synthetic", fingers, gallery.scores(recipe.matching))
@@ -95,14 +106,20 @@ def judge_samples(
     samples: Sequence[PreparedSample],
     fingers: Sequence[str],
     params: MatchingParams,
+    *,
+    pose: keras.Model | None = None,
 ) -> Evaluation:
     """Error rates on given samples, all pairs."""
-    gallery = embed_gallery(inference_function(encoder), samples, params)
+    gallery = embed_gallery(inference_function(encoder), samples, params, pose=_run_of(pose))
     return evaluate_scores(name, fingers, gallery.scores(params))
 
 
 def calibrate_encoder(
-    encoder: keras.Model, recipe: Recipe, fingers: Fingers, report: Report | None = None
+    encoder: keras.Model,
+    recipe: Recipe,
+    fingers: Fingers,
+    report: Report | None = None,
+    pose: keras.Model | None = None,
 ) -> Calibration:
     """The table score -> FMR from one impression each of fingers kept for nothing else.
 
@@ -116,6 +133,7 @@ def calibrate_encoder(
         samples_of(fingers, 1, recipe.preparation),
         recipe.matching,
         None if report is None else lambda done: report(done, of),
+        _run_of(pose),
     )
     scores = gallery.scores(recipe.matching, report)
     impostor = scores[np.triu_indices(of, k=1)]

@@ -32,6 +32,9 @@ class Fingers:
     seed: int
     masters: tuple[MasterPrint, ...]
 
+    def __len__(self) -> int:
+        return len(self.masters)
+
 
 def _grow(task: tuple[int, int, int]) -> MasterPrint:
     seed, finger, dpi = task

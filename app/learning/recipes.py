@@ -21,11 +21,11 @@ class Schedule(Params):
         learning_rate: peak of the cosine schedule, reached after ``warmup_steps``.
     """
 
-    steps: int = 1600
+    steps: int = 3600
     steps_per_epoch: int = 100
-    batch_fingers: int = 32
+    batch_fingers: int = 64
     learning_rate: float = 2e-3
-    warmup_steps: int = 100
+    warmup_steps: int = 150
     weight_decay: float = 1e-3
     seed: int = 1
 
@@ -46,6 +46,7 @@ class ContrastParams(Params):
 
     scale: float = 20.0
     margin: float = 0.1
+    min_overlap_cells: float = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +61,7 @@ class PoseNoise(Params):
 
     rotation_deg: float = 7.0
     shift_px: float = 9.0
-    common_rotation_deg: float = 15.0
+    common_rotation_deg: float = 20.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,15 +70,41 @@ class Population(Params):
 
     Attributes:
         training: fingers to learn from.
+        views: impressions of a training finger in the pool at a time, see ``views.ViewPool``.
+        renewed_share: of the pool, made anew every epoch.
         held_out: fingers to measure error rates on, ``impressions`` of each.
         calibration: fingers whose cross comparisons make the table score -> FMR.
     """
 
-    training: int = 1200
+    training: int = 3000
+    views: int = 4
+    renewed_share: float = 0.08
     held_out: int = 150
     impressions: int = 4
     calibration: int = 2500
     seed: int = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class PoseSchedule(Params):
+    """How the pose network is trained, see ``learning.pose``.
+
+    Attributes:
+        steps: batches in all; 0 means that none is trained, the base model's is kept.
+        batch: impressions a batch.
+        impressions: prepared once, turned anew in every batch.
+        learning_rate: peak of the cosine schedule.
+    """
+
+    steps: int = 1500
+    batch: int = 64
+    impressions: int = 3000
+    learning_rate: float = 3e-3
+
+
+SEARCH = MatchingParams(max_shift_cells=6, min_overlap_cells=20.0, subcell_shifts_px=(0.0, 8.0))
+"""Half cells, for a displacement of a quarter of a cell is what training shows; and far, for two
+captures of a finger may share but a third of their area."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,11 +116,12 @@ class Recipe:
     architecture: str = "grid_encoder"
     architecture_params: dict[str, Any] = field(default_factory=dict)
     preparation: PreparationParams = field(default_factory=PreparationParams)
-    matching: MatchingParams = field(default_factory=MatchingParams)
+    matching: MatchingParams = SEARCH
     population: Population = field(default_factory=Population)
     schedule: Schedule = field(default_factory=Schedule)
     contrast: ContrastParams = field(default_factory=ContrastParams)
     noise: PoseNoise = field(default_factory=PoseNoise)
+    pose: PoseSchedule = field(default_factory=PoseSchedule)
 
     def encoder_params(self) -> dict[str, Any]:
         """What the architecture is built with."""
@@ -111,6 +139,7 @@ class Recipe:
             "schedule": self.schedule.to_dict(),
             "contrast": self.contrast.to_dict(),
             "noise": self.noise.to_dict(),
+            "pose": self.pose.to_dict(),
         }
 
 
@@ -126,6 +155,7 @@ RECIPES: dict[str, Recipe] = {
             schedule=Schedule(
                 steps=60, steps_per_epoch=10, batch_fingers=16, learning_rate=3e-4, warmup_steps=10
             ),
+            pose=PoseSchedule(steps=0),
         ),
     )
 }

@@ -2,30 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import keras
 
 from app.core.errors import InvalidInput
 from app.core.params import MatchingParams, PreparationParams
+from app.evaluation.plots import training_curve_png
 from app.evaluation.report import Evaluation
-from app.learning.batches import PairSource, SyntheticPairs
+from app.learning.batches import PairSource
 from app.learning.export import draft_manifest, model_files
 from app.learning.fit import fit, new_encoder
 from app.learning.folders import FolderPairs, LabelledSamples, read_folder, split_subjects
 from app.learning.gate import GateDecision, Judged, decide
+from app.learning.history import Epoch
 from app.learning.judge import calibrate_encoder, judge, judge_samples
-from app.learning.prints import Fingers, grow_fingers, sample_of
+from app.learning.pose import TrainedPose, train_pose
+from app.learning.prints import Fingers, Report, grow_fingers, sample_of
 from app.learning.progress import Phases, Sink
 from app.learning.recipes import Recipe
+from app.learning.views import ViewPool
 from app.networks.device import Device, training_dtype
 from model_store import ManifestDraft
 
 LEARNED_SHARE = 0.7
 GOLDEN_SAMPLES = 4
+CURVE = "training.png"
+
+Prints = Literal["auto", "host", "device"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +53,7 @@ class BaseModel:
     preparation: PreparationParams
     matching: MatchingParams
     minimum_fmr: float
+    pose: TrainedPose | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +65,7 @@ class Order:
         from_scratch: whether to start from fresh weights although there is a champion.
         folder: real images; None means synthetic prints.
         backup: where the fit keeps its state after every epoch, to resume from.
+        prints: where synthetic impressions are made; "auto" is the device if that is a GPU.
     """
 
     recipe: Recipe
@@ -65,6 +74,13 @@ class Order:
     from_scratch: bool = False
     folder: FolderData | None = None
     backup: Path | None = None
+    prints: Prints = "auto"
+
+    @property
+    def renders_on_device(self) -> bool:
+        """Whether the network's device makes the impressions, as part of the training step."""
+        gpu = self.device.id.startswith("gpu")
+        return self.prints == "device" or (self.prints == "auto" and gpu)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,10 +95,11 @@ class Trained:
 
 @dataclass(frozen=True, slots=True)
 class _Data:
-    source: PairSource
+    source: PairSource | Fingers
     held_out: Fingers
     site: LabelledSamples | None
     facts: dict[str, Any] = field(default_factory=dict)
+    fingers: Fingers | None = None
 
 
 def train(order: Order, sink: Sink) -> Trained:
@@ -95,24 +112,44 @@ def train(order: Order, sink: Sink) -> Trained:
     phases, recipe = Phases(sink), order.recipe
     _check_base(order)
     data = _gather(order, phases)
-    encoder, losses = _fit(order, data.source, phases)
-    evaluations = _evaluate(encoder, recipe, data, phases, "evaluating")
+    encoder, epochs = _fit(order, data.source, phases)
+    pose = _pose(order, data, phases)
+    evaluations = _evaluate(encoder, pose, recipe, data, phases.begin("evaluating"))
     calibration = calibrate_encoder(
-        encoder, recipe, _grow(recipe, 2, phases), phases.begin("calibrating")
+        encoder, recipe, _grow(recipe, 2, phases), phases.begin("calibrating"), _network(pose)
     )
     gate = _gate(order, data, Judged(evaluations, calibration.minimum_fmr), phases)
     phases.begin("exporting")
     started_from = None if order.from_scratch or order.base is None else order.base.id
-    facts = {"data": data.facts, "losses": losses, "backend": keras.backend.backend()}
+    facts = {
+        "data": data.facts,
+        "epochs": [asdict(epoch) for epoch in epochs],
+        "backend": keras.backend.backend(),
+    }
+    facts |= {} if pose is None else {"pose": pose.facts}
     golden = [
         sample_of(data.held_out, k, 0, recipe.preparation)
         for k in range(min(GOLDEN_SAMPLES, len(data.held_out.masters)))
     ]
     return Trained(
-        draft_manifest(recipe, calibration, dict(evaluations), facts, started_from),
-        model_files(encoder, golden),
+        draft_manifest(
+            recipe,
+            calibration,
+            dict(evaluations),
+            facts,
+            started_from,
+            pose=None if pose is None else pose.architecture,
+        ),
+        model_files(encoder, golden, _network(pose)) | {CURVE: _curve(epochs)},
         evaluations,
         gate,
+    )
+
+
+def _curve(epochs: Sequence[Epoch]) -> bytes:
+    return training_curve_png(
+        {epoch.step: epoch.loss for epoch in epochs},
+        {epoch.step: epoch.images_per_s for epoch in epochs},
     )
 
 
@@ -155,14 +192,23 @@ def _gather(order: Order, phases: Phases) -> _Data:
     held_out = _grow(recipe, 1, phases)
     facts: dict[str, Any] = {"population": recipe.population.to_dict()}
     if order.folder is None or order.base is None:
-        source = SyntheticPairs(_grow(recipe, 0, phases), recipe.preparation)
-        return _Data(source, held_out, None, {"kind": "synthetic"} | facts)
+        fingers = _grow(recipe, 0, phases)
+        source: PairSource | Fingers = fingers
+        if not order.renders_on_device:
+            source = ViewPool(
+                fingers,
+                recipe.preparation,
+                per_finger=recipe.population.views,
+                renewed_share=recipe.population.renewed_share,
+                report=phases.begin("making impressions"),
+            )
+        return _Data(source, held_out, None, {"kind": "synthetic"} | facts, fingers)
     folder = order.folder
     report = phases.begin("reading images")
     read = read_folder(folder.folder, recipe.preparation, folder.pattern, folder.dpi, report)
     learned, site = split_subjects(read, LEARNED_SHARE)
     phases.begin("aligning impressions")
-    pairs = FolderPairs(learned, order.base.encoder, recipe.matching)
+    pairs = FolderPairs(learned, order.base.encoder, recipe.matching, _network(order.base.pose))
     facts |= {
         "kind": "folder",
         "images": len(read.samples),
@@ -174,7 +220,9 @@ def _gather(order: Order, phases: Phases) -> _Data:
     return _Data(pairs, held_out, site, facts)
 
 
-def _fit(order: Order, source: PairSource, phases: Phases) -> tuple[keras.Model, list[float]]:
+def _fit(
+    order: Order, source: PairSource | Fingers, phases: Phases
+) -> tuple[keras.Model, list[Epoch]]:
     """Train under the device's fast dtype; what comes out computes in float32."""
     schedule = order.recipe.schedule
     recipe = replace(
@@ -185,19 +233,37 @@ def _fit(order: Order, source: PairSource, phases: Phases) -> tuple[keras.Model,
         encoder = new_encoder(recipe, training_dtype(order.device))
         if order.base is not None and not order.from_scratch:
             encoder.set_weights(order.base.encoder.get_weights())
-        losses = fit(recipe, encoder, source, phases.fitting, order.backup)
+        epochs = fit(recipe, encoder, source, phases.fitting, order.backup)
         trained = new_encoder(recipe)
         trained.set_weights(encoder.get_weights())
-    return trained, losses
+    return trained, epochs
+
+
+def _pose(order: Order, data: _Data, phases: Phases) -> TrainedPose | None:
+    """The base model's, where that is but tuned; else a new one, if the recipe wants it."""
+    recipe = order.recipe
+    kept = None if order.base is None or order.from_scratch else order.base.pose
+    if kept is not None or recipe.pose.steps == 0:
+        return kept
+    fingers = data.fingers or _grow(recipe, 0, phases)
+    with order.device.scope():
+        return train_pose(recipe, fingers, data.held_out, phases.begin)
+
+
+def _network(pose: TrainedPose | None) -> keras.Model | None:
+    return None if pose is None else pose.network
 
 
 def _evaluate(
-    encoder: keras.Model, recipe: Recipe, data: _Data, phases: Phases, phase: str
+    encoder: keras.Model, pose: TrainedPose | None, recipe: Recipe, data: _Data, report: Report
 ) -> dict[str, Evaluation]:
-    found = {"synthetic": judge(encoder, recipe, data.held_out, phases.begin(phase))}
+    upright = _network(pose)
+    found = {"synthetic": judge(encoder, recipe, data.held_out, report, upright)}
     if data.site is not None:
         site = data.site
-        found["site"] = judge_samples(encoder, "site", site.samples, site.fingers, recipe.matching)
+        found["site"] = judge_samples(
+            encoder, "site", site.samples, site.fingers, recipe.matching, pose=upright
+        )
     return found
 
 
@@ -206,6 +272,7 @@ def _gate(order: Order, data: _Data, challenger: Judged, phases: Phases) -> Gate
         return None
     base = order.base
     recipe = replace(order.recipe, preparation=base.preparation, matching=base.matching)
-    champion = _evaluate(base.encoder, recipe, data, phases, "evaluating the champion")
+    report = phases.begin("evaluating the champion")
+    champion = _evaluate(base.encoder, base.pose, recipe, data, report)
     target = "site" if data.site is not None else "synthetic"
     return decide(challenger, Judged(champion, base.minimum_fmr), target)

@@ -15,6 +15,8 @@ from typing import Any
 import keras
 from keras import layers, ops
 
+from app.networks.kernels import Normalization
+
 
 @keras.saving.register_keras_serializable(package="whorl")
 class UnitCells(layers.Layer):  # type: ignore[misc]
@@ -34,7 +36,7 @@ def _convolve(x: Any, name: str, filters: int, kernel: int, stride: int = 1) -> 
     x = layers.Conv2D(
         filters, kernel, strides=stride, padding="same", use_bias=False, name=f"{name}_conv"
     )(x)
-    return layers.BatchNormalization(momentum=0.95, name=f"{name}_norm")(x)
+    return Normalization(momentum=0.95, name=f"{name}_norm")(x)
 
 
 def _residual(x: Any, name: str, filters: int, stride: int) -> Any:
@@ -47,34 +49,65 @@ def _residual(x: Any, name: str, filters: int, stride: int) -> Any:
     return layers.Activation("relu")(layers.add([y, shortcut]))
 
 
+def _backbone(
+    x: Any, widths: tuple[int, ...], blocks: tuple[int, ...], stem: tuple[int, int]
+) -> Any:
+    x = layers.Activation("relu")(_convolve(x, "stem", widths[0], *stem))
+    for stage, (filters, count) in enumerate(zip(widths[1:], blocks, strict=True), 1):
+        for block in range(count):
+            x = _residual(x, f"stage{stage}_block{block}", filters, 2 if block == 0 else 1)
+    return x
+
+
 def grid_encoder(
     size_px: int = 192,
     widths: tuple[int, ...] = (32, 48, 96, 160),
     blocks: tuple[int, ...] = (1, 2, 2),
     channels: int = 16,
+    stem: tuple[int, int] = (5, 2),
 ) -> keras.Model:
-    """The dense encoder: stride 2 per stage, so the grid has ``size_px / 2 ** len(widths)`` cells.
+    """The dense encoder: the stem's stride, then 2 a stage, so cells of 16 pixels by default.
 
     Args:
         size_px: side of the input.
         widths: channels of the stem and of each stage.
         blocks: residual blocks of each stage.
         channels: of the descriptor.
+        stem: kernel and stride of the first convolution.
 
     Returns:
         A model from [n, size, size, 2] (ridge-normalised image, foreground mask) to unit vectors
         [n, rows, cols, channels]; what lies outside the mask is left to the caller to weigh.
     """
     inputs = keras.Input((size_px, size_px, 2), name="sample")
-    x = layers.Activation("relu")(_convolve(inputs, "stem", widths[0], 5, 2))
-    for stage, (filters, count) in enumerate(zip(widths[1:], blocks, strict=True), 1):
-        for block in range(count):
-            x = _residual(x, f"stage{stage}_block{block}", filters, 2 if block == 0 else 1)
+    x = _backbone(inputs, widths, blocks, stem)
     cells = layers.Conv2D(channels, 1, name="cells")(x)
     return keras.Model(inputs, UnitCells(name="unit_cells")(cells), name="grid_encoder")
 
 
-ARCHITECTURES: dict[str, Callable[..., keras.Model]] = {"grid_encoder": grid_encoder}
+def vector_encoder(
+    size_px: int = 192,
+    widths: tuple[int, ...] = (32, 48, 96, 160),
+    blocks: tuple[int, ...] = (1, 2, 2),
+    channels: int = 256,
+    stem: tuple[int, int] = (5, 2),
+) -> keras.Model:
+    """The same network without the map: one unit vector a sample, a grid of a single cell.
+
+    After Engelsma et al. (2019) again. Its place is in comparisons, see docs/evaluation.md.
+
+    Args and result as of ``grid_encoder``, [n, 1, 1, channels].
+    """
+    inputs = keras.Input((size_px, size_px, 2), name="sample")
+    x = layers.GlobalAveragePooling2D(keepdims=True)(_backbone(inputs, widths, blocks, stem))
+    cells = layers.Conv2D(channels, 1, name="cells")(x)
+    return keras.Model(inputs, UnitCells(name="unit_cells")(cells), name="vector_encoder")
+
+
+ARCHITECTURES: dict[str, Callable[..., keras.Model]] = {
+    "grid_encoder": grid_encoder,
+    "vector_encoder": vector_encoder,
+}
 
 
 def build_encoder(name: str, params: dict[str, Any]) -> keras.Model:

@@ -26,7 +26,8 @@ def cell_cover(masks: FloatArray, rows: int) -> FloatArray:
     n, size = masks.shape[:2]
     cell = size // rows
     cover = masks.reshape(n, rows, cell, rows, cell).mean(axis=(2, 4), dtype=np.float32)
-    return np.where(cover < MINIMUM_CELL_COVER, 0.0, cover).astype(np.float32)
+    minimum = MINIMUM_CELL_COVER if rows > 1 else 0.0  # a single cell is the whole print
+    return np.where(cover < minimum, 0.0, cover).astype(np.float32)
 
 
 def describe(cells: FloatArray, inputs: FloatArray) -> list[Descriptor]:
@@ -73,12 +74,20 @@ def _batches(items: Iterable[PreparedSample], size: int) -> Iterator[list[Prepar
         yield batch
 
 
-def embed_all(
-    run: Callable[[FloatArray], FloatArray], samples: Iterable[PreparedSample], batch: int = 32
-) -> Iterator[Descriptor]:
-    """Descriptors of many samples in order, a fixed batch at a time (one compiled shape)."""
+def run_all(
+    run: Callable[[FloatArray], FloatArray], samples: Iterable[PreparedSample], batch: int
+) -> Iterator[tuple[list[PreparedSample], FloatArray, FloatArray]]:
+    """Many samples a fixed batch at a time (one compiled shape): samples, inputs and outputs."""
     for group in _batches(samples, batch):
         inputs = stack_samples(group)
         padded = np.zeros((batch, *inputs.shape[1:]), np.float32)
         padded[: len(group)] = inputs
-        yield from describe(run(padded)[: len(group)], inputs)
+        yield group, inputs, run(padded)[: len(group)]
+
+
+def embed_all(
+    run: Callable[[FloatArray], FloatArray], samples: Iterable[PreparedSample], batch: int = 32
+) -> Iterator[Descriptor]:
+    """Descriptors of many samples in order."""
+    for _, inputs, cells in run_all(run, samples, batch):
+        yield from describe(cells, inputs)

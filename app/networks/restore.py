@@ -1,4 +1,4 @@
-"""An encoder back from the registry, checked before it is used."""
+"""A model's networks back from the registry, checked before they are used."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ from app.core.errors import ModelRefused, NotFound
 from app.core.params import MatchingParams, PreparationParams
 from app.matching.calibration import Calibration
 from app.networks.encoder import build_encoder
+from app.networks.pose import build_pose
 from app.networks.weights import unpack_weights
 from model_store import BrokenModelError, Manifest, Registry
 
 WEIGHTS = "encoder.safetensors"
+POSE = "pose.safetensors"
 GOLDEN = "golden.npz"
 
 
@@ -28,7 +30,8 @@ def verified_manifest(registry: Registry, model_id: str) -> Manifest:
         raise NotFound(f"there is no model {model_id}", slug="model_not_found") from None
     except BrokenModelError as error:
         raise ModelRefused(str(error)) from error
-    missing = {WEIGHTS, GOLDEN} - set(manifest.files)
+    needed = {WEIGHTS, GOLDEN} | ({POSE} if "pose" in manifest.architecture else set())
+    missing = needed - set(manifest.files)
     if missing:
         raise ModelRefused(f"model {model_id} lacks {', '.join(sorted(missing))}")
     return manifest
@@ -43,7 +46,7 @@ def read_params(manifest: Manifest) -> tuple[PreparationParams, MatchingParams]:
     try:
         preparation = PreparationParams.from_dict(manifest.preparation)
         matching = MatchingParams.from_dict(manifest.matching)
-        if 0.0 not in matching.rotations_deg:
+        if (0.0, 0.0, 0.0) not in matching.views_deg_px:
             raise ValueError("a probe must be searched upright too")
     except (TypeError, ValueError) as error:
         raise ModelRefused(f"the manifest of {manifest.id} cannot be used: {error}") from error
@@ -74,8 +77,30 @@ def restore_encoder(registry: Registry, manifest: Manifest) -> keras.Model:
         encoder = build_encoder(str(name), params)
     except (AttributeError, TypeError, ValueError) as error:
         raise ModelRefused(f"model {manifest.id} cannot be built: {error}") from error
-    size = manifest.preparation.get("size_px")
-    if encoder.input_shape[1:] != (size, size, 2):
-        raise ModelRefused(f"model {manifest.id} is prepared for another size than it takes")
+    _check_input(encoder, manifest)
     unpack_weights(encoder, registry.folder(manifest.id) / WEIGHTS)
     return encoder
+
+
+def restore_pose(registry: Registry, manifest: Manifest) -> keras.Model | None:
+    """The model's pose network; None where it has none and sees samples as they lie.
+
+    Raises:
+        ModelRefused: as ``restore_encoder``.
+    """
+    if "pose" not in manifest.architecture:
+        return None
+    described = manifest.architecture["pose"]
+    try:
+        pose = build_pose(str(described.get("name")), described.get("params", {}))
+    except (AttributeError, TypeError, ValueError) as error:
+        raise ModelRefused(f"the pose network of {manifest.id} cannot be built: {error}") from error
+    _check_input(pose, manifest)
+    unpack_weights(pose, registry.folder(manifest.id) / POSE)
+    return pose
+
+
+def _check_input(network: keras.Model, manifest: Manifest) -> None:
+    size = manifest.preparation.get("size_px")
+    if network.input_shape[1:] != (size, size, 2):
+        raise ModelRefused(f"model {manifest.id} is prepared for another size than it takes")

@@ -14,6 +14,7 @@ from app.core.types import FloatArray, GrayImage, PreparedSample, Probe
 from app.evaluation.alteration import Alteration
 from app.evaluation.baseline import BASELINE_DPI, Baseline, Failure, score_with
 from app.evaluation.dataset import LabelledImage, parse_names
+from app.evaluation.fusion import evaluate_fused
 from app.evaluation.protocol import all_pairs
 from app.evaluation.rates import Scores, pair_scores
 from app.evaluation.report import Evaluation, evaluate_scores
@@ -77,6 +78,7 @@ class FolderEvaluation:
         policies: what the thresholds of the model's own calibration do on this set.
         baselines: other matchers on the same pairs, by name.
         altered: the model with altered probes.
+        fused: the model with several enrolled samples of every finger, where there are enough.
     """
 
     measured: Measured
@@ -85,6 +87,7 @@ class FolderEvaluation:
     policies: tuple[PolicyMet, ...]
     baselines: dict[str, Measured]
     altered: tuple[AlteredProbes, ...]
+    fused: Evaluation | None
 
     @property
     def evaluation(self) -> Evaluation:
@@ -145,7 +148,8 @@ def evaluate_folder(
     labelled = parse_names(sorted(p for p in folder.rglob("*") if p.is_file()), pattern)
     prints = _PrintSet(name or folder.name, labelled.images, dpi, minimum_quality)
     enrolled = _enrolled(model, prints, tell)
-    own = _measured(prints, _compared(model, enrolled, enrolled), enrolled.failed)
+    matrix = _compared(model, enrolled, enrolled)
+    own = _measured(prints, matrix, enrolled.failed)
     others = {b.name: _measured_with(b, prints, tell) for b in baselines}
     altered = tuple(
         _with_altered(model, prints, alteration, enrolled, tell) for alteration in alterations
@@ -158,6 +162,7 @@ def evaluate_folder(
         policies=_policies_met(model, own.scores),
         baselines=others,
         altered=altered,
+        fused=evaluate_fused(prints.name, prints.fingers, matrix, enrolled.failed),
     )
 
 

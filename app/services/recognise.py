@@ -10,17 +10,18 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from app.core.errors import NotFound
-from app.core.params import PreparationParams
+from app.core.params import MatchingParams, PreparationParams
 from app.core.ports import LoadedModel, Transaction
 from app.core.records import Gallery
 from app.core.types import Capture, Descriptor, PreparedSample, Probe, Quality, QualityReason
 from app.imaging.decode import ImageLimits
-from app.imaging.normalise import rotate
+from app.imaging.normalise import search_views
 from app.imaging.pipeline import prepare, require_quality
 from app.services.identifiers import is_gallery_id
 
 # A large image takes hundreds of megabytes while it is decoded: more at once than there are
 # processors would gain no speed, and let a burst of requests take all memory.
+_AS_IT_IS = MatchingParams(rotations_deg=(0.0,))
 _PREPARING = threading.BoundedSemaphore(max(2, os.cpu_count() or 1))
 
 
@@ -107,30 +108,38 @@ def require_fingerprint(quality: Quality, minimum: int) -> None:
 
 
 def embed_reference(model: LoadedModel, prepared: PreparedSample) -> Descriptor:
-    """The descriptor to store: of the sample as it lies, without rotation."""
+    """The descriptor to store: of the sample upright, as far as the model can tell."""
     return embed_references(model, [prepared])[0]
 
 
 def embed_references(model: LoadedModel, prepared: Sequence[PreparedSample]) -> list[Descriptor]:
     """Descriptors to store, of several samples in one go."""
-    return model.embedder.embed(prepared)
+    return model.embedder.embed([view for (view,) in _views(model, prepared, _AS_IT_IS)])
 
 
 def embed_references_and_probes(
     model: LoadedModel, prepared: Sequence[PreparedSample]
 ) -> tuple[list[Descriptor], list[Probe]]:
-    """Each sample as a descriptor to store and as a probe, all rotations of all in one go."""
-    turns = [angle for angle in model.matching.rotations_deg if angle != 0.0]
-    seen = model.embedder.embed([s for sample in prepared for s in rotate(sample, (0.0, *turns))])
-    step = 1 + len(turns)
+    """Each sample as a descriptor to store and as a probe, all views of all in one go."""
+    views = _views(model, prepared, model.matching)
+    seen = model.embedder.embed([view for of_one in views for view in of_one])
+    step, upright = len(model.matching.views_deg_px), model.matching.upright_view
     groups = [seen[start : start + step] for start in range(0, len(seen), step)]
-    upright = 0 if 0.0 in model.matching.rotations_deg else 1
-    return [group[0] for group in groups], [stack(group[upright:]) for group in groups]
+    return [group[upright] for group in groups], [stack(group) for group in groups]
 
 
 def embed_probe(model: LoadedModel, prepared: PreparedSample) -> Probe:
-    """The probe at all rotations that the model's matching searches."""
-    return stack(model.embedder.embed(rotate(prepared, model.matching.rotations_deg)))
+    """The probe in all views that the model's matching searches."""
+    (views,) = _views(model, [prepared], model.matching)
+    return stack(model.embedder.embed(views))
+
+
+def _views(
+    model: LoadedModel, prepared: Sequence[PreparedSample], search: MatchingParams
+) -> list[list[PreparedSample]]:
+    """Each sample in the views of a search, counted from upright."""
+    poses = model.poses(prepared)
+    return [search_views(s, pose, search) for s, pose in zip(prepared, poses, strict=True)]
 
 
 def stack(descriptors: Sequence[Descriptor]) -> Probe:

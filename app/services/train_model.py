@@ -11,17 +11,24 @@ from app.core.clock import now_ms
 from app.core.errors import ModelRefused, NotFound
 from app.core.ports import Store, Transaction
 from app.core.records import Job, JobState, ModelAlias
+from app.learning.pose import TrainedPose
 from app.learning.progress import Sink
 from app.learning.recipes import Recipe, find_recipe
 from app.learning.train import BaseModel, FolderData, Order, Trained, train
 from app.networks.device import Device
-from app.networks.restore import read_calibration, read_params, restore_encoder, verified_manifest
+from app.networks.restore import (
+    read_calibration,
+    read_params,
+    restore_encoder,
+    restore_pose,
+    verified_manifest,
+)
 from app.services import audit
 from app.services.context import Actor
 from app.services.promote import propose
 from app.services.submit_training import TrainingFolders
 from app.services.training_spec import TrainingSpec
-from model_store import Registry
+from model_store import Manifest, Registry
 
 log = logging.getLogger(__name__)
 
@@ -102,6 +109,7 @@ def train_model(tools: Training, spec: TrainingSpec, sink: Sink) -> TrainingOutc
             from_scratch=spec.base == "scratch",
             folder=_folder(tools, spec),
             backup=tools.work,
+            prints=spec.prints,
         ),
         sink,
     )
@@ -175,7 +183,16 @@ def _load_base(tools: Training, champion: str) -> BaseModel:
             restore_encoder(tools.registry, manifest),
             *read_params(manifest),
             read_calibration(manifest).minimum_fmr,
+            _base_pose(tools, manifest),
         )
+
+
+def _base_pose(tools: Training, manifest: Manifest) -> TrainedPose | None:
+    network = restore_pose(tools.registry, manifest)
+    if network is None:
+        return None
+    facts = manifest.training.get("pose", {})
+    return TrainedPose(network, manifest.architecture["pose"], facts)
 
 
 def _folder(tools: Training, spec: TrainingSpec) -> FolderData | None:

@@ -14,8 +14,14 @@ from app.imaging.resolution import MAX_DPI, MIN_DPI
 Data = Literal["synthetic", "folder"]
 Base = Literal["champion", "scratch"]
 Promote = Literal["manual", "if_better"]
+Prints = Literal["auto", "host", "device"]
 
-_CHOICES = {"data": get_args(Data), "base": get_args(Base), "promote": get_args(Promote)}
+_CHOICES = {
+    "data": get_args(Data),
+    "base": get_args(Base),
+    "promote": get_args(Promote),
+    "prints": get_args(Prints),
+}
 _WHOLE = {
     "fingers": (2, 1_000_000),
     "steps": (1, 10_000_000),
@@ -43,6 +49,8 @@ class TrainingSpec:
         seed: of everything that is drawn.
         base: weights to begin with: those in service, or none.
         promote: whether a better model goes into service without being asked again.
+        prints: where synthetic impressions are made: by the host's processors ahead of the step, or
+            by the network's device as part of it; "auto" is the device if that is a GPU.
     """
 
     recipe: str = "default"
@@ -57,6 +65,7 @@ class TrainingSpec:
     seed: int | None = None
     base: Base = "champion"
     promote: Promote = "manual"
+    prints: Prints = "auto"
 
     def __post_init__(self) -> None:
         for name, choices in _CHOICES.items():

@@ -101,7 +101,7 @@ def _relief(
         line[0] * x + (line[1] * y + line[2]) + enlarge(moved, (rows, cols))
         for line, moved in zip(to_master, moved_px, strict=True)
     )
-    skin = np.dstack([-master.ridges, _pores(master)])
+    skin = np.dstack([-master.ridges, pores_of(master)])
     sampled = cv2.remap(skin, map_x, map_y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT)
     return _Relief(sampled[..., 0], sampled[..., 1], enlarge(radius, (rows, cols)))
 
@@ -136,7 +136,7 @@ def _radius(touch: Touch, x: FloatArray, y: FloatArray) -> FloatArray:
     return np.asarray(np.maximum(contact, pad), np.float32)
 
 
-def _pores(master: MasterPrint) -> FloatArray:
+def pores_of(master: MasterPrint) -> FloatArray:
     """Sweat pores lie where they lie all life long, so they come from the finger's own seed."""
     rng = np.random.default_rng((master.seed, PORE_STREAM))
     noise = rng.standard_normal(master.ridges.shape, dtype=np.float32)

@@ -24,7 +24,7 @@ from app.inference.loading import Loader
 from app.learning import train as training
 from app.learning.fit import new_encoder
 from app.learning.prints import Fingers, Report
-from app.learning.recipes import RECIPES, Population, Recipe, Schedule
+from app.learning.recipes import RECIPES, Population, PoseSchedule, Recipe, Schedule
 from app.learning.train import BaseModel, FolderData, Order, train
 from app.networks.device import find_device
 from app.services.serve_models import Serving, follow_aliases, start_serving
@@ -46,6 +46,7 @@ TINY = Recipe(
     matching=MatchingParams((-10.0, 0.0, 10.0), 1, 10.0),
     population=Population(training=4, held_out=4, impressions=2, calibration=12, seed=500),
     schedule=Schedule(6, 2, 4, 2e-3, 1, 1e-3, 1),
+    pose=PoseSchedule(steps=2, batch=4, impressions=4),
 )
 
 
@@ -130,7 +131,9 @@ def test_a_model_is_trained_served_and_trained_on(settings: Settings, home: Home
     assert manifest.parent is None
     assert manifest.training["recipe"] == json.loads(json.dumps(TINY.to_dict()))
     assert manifest.training["data"]["kind"] == "synthetic"
-    assert len(manifest.training["losses"]) == 3
+    assert manifest.training["pose"]["impressions"] == 8
+    assert len(manifest.training["epochs"]) == 3
+    assert (home.registry.folder(model_id) / "training.png").read_bytes().startswith(b"\x89PNG")
     assert alias(home, ModelAlias.CANDIDATE) == model_id
     assert not (settings.home / "work" / first).exists()
     assert serve(home) == model_id
@@ -196,6 +199,7 @@ def test_a_worker_that_is_stopped_goes_on_where_it_was(settings: Settings, home:
         "starting",
         "growing prints (held-out)",
         "growing prints (training)",
+        "making impressions",
         "training",
     ]
     work(settings)
@@ -203,7 +207,7 @@ def test_a_worker_that_is_stopped_goes_on_where_it_was(settings: Settings, home:
     assert (job.state, job.problem) == (JobState.SUCCEEDED, None)
     assert job.result is not None
     manifest = home.registry.manifest(job.result["model_id"])
-    assert len(manifest.training["losses"]) == 1  # two epochs were done before
+    assert len(manifest.training["epochs"]) == 3  # two of them before the kill
     assert not (settings.home / "work" / job_id).exists()
 
 

@@ -45,9 +45,7 @@ def test_lists_become_tuples(rotations: list[float], shift: int, overlap: float)
     found = MatchingParams.from_dict(data)
     assert found.rotations_deg == tuple(rotations)
     assert found.to_dict() == data
-    assert hash(found) == hash(
-        MatchingParams(tuple(rotations), shift, overlap, (0.0, 8.0))
-    )
+    assert hash(found) == hash(MatchingParams(tuple(rotations), shift, overlap, (0.0, 8.0)))
 
 
 def test_parameters_cannot_be_changed() -> None:

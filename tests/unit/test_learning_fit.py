@@ -16,9 +16,10 @@ from app.core.params import MatchingParams, PreparationParams
 from app.core.types import FloatArray
 from app.learning.batches import PairBatches
 from app.learning.fit import FitProgress, fit, new_encoder
+from app.learning.history import Epoch
 from app.learning.losses import GridContrast
 from app.learning.pairs import View
-from app.learning.recipes import PoseNoise, Recipe, Schedule
+from app.learning.recipes import ContrastParams, PoseNoise, Recipe, Schedule
 from app.networks.forward import cell_cover, inference_function
 
 EPOCHS, PER_EPOCH, FINGERS = 3, 4, 6
@@ -32,6 +33,7 @@ def recipe(seed: int = 1, steps: int = EPOCHS * PER_EPOCH) -> Recipe:
         preparation=PreparationParams(size_px=64),
         matching=MatchingParams((0.0,), 1, 8.0),
         schedule=Schedule(steps, min(PER_EPOCH, steps), 4, 5e-3, min(2, steps // 4), 1e-3, seed),
+        contrast=ContrastParams(min_overlap_cells=8.0),
         noise=PoseNoise(2.0, 2.0, 5.0),
     )
 
@@ -48,6 +50,12 @@ class Textures:
     def __len__(self) -> int:
         return len(self._fingers)
 
+    def begin_epoch(self, epoch: int) -> None:
+        """Textures are drawn anew for every pair."""
+
+    def close(self) -> None:
+        """Nothing is under way."""
+
     def views(self, finger: int, rng: np.random.Generator) -> tuple[View, View]:
         self.drawn.add(rng.random())
         first, second = (
@@ -63,13 +71,15 @@ class Textures:
 
 def batches(seed: int = 1, steps: int = PER_EPOCH) -> PairBatches:
     r = recipe(seed)
-    return PairBatches(Textures(), r.preparation, r.noise, batch_fingers=4, steps=steps, seed=seed)
+    made = PairBatches(Textures(), r.preparation, r.noise, batch_fingers=4, steps=steps, seed=seed)
+    made.begin_epoch(0)
+    return made
 
 
 @dataclass(frozen=True)
 class Fitted:
     encoder: keras.Model
-    losses: list[float]
+    epochs: list[Epoch]
     seen: list[FitProgress]
     pairs: int
 
@@ -77,8 +87,8 @@ class Fitted:
 def fitted(backup: Path | None = None) -> Fitted:
     """A fit costs seconds, most of them for TensorFlow to make its graph: few tests do one."""
     encoder, seen, source = new_encoder(recipe()), list[FitProgress](), Textures()
-    losses = fit(recipe(), encoder, source, seen.append, backup)
-    return Fitted(encoder, losses, seen, len(source.drawn))
+    epochs = fit(recipe(), encoder, source, seen.append, backup)
+    return Fitted(encoder, epochs, seen, len(source.drawn))
 
 
 @pytest.fixture(scope="module")
@@ -154,8 +164,12 @@ def test_learning_tells_fixed_fingers_apart(undisturbed: Fitted) -> None:
         return float(GridContrast(20.0, 0.1, 8.0)(fingers, seen))
 
     assert loss(undisturbed.encoder) < 0.8 * loss(new_encoder(recipe()))
-    assert len(undisturbed.losses) == EPOCHS
-    assert undisturbed.losses[-1] < undisturbed.losses[0]
+    assert [epoch.step for epoch in undisturbed.epochs] == [
+        PER_EPOCH * (k + 1) for k in range(EPOCHS)
+    ]
+    assert undisturbed.epochs[-1].loss < undisturbed.epochs[0].loss
+    assert all(epoch.images_per_s > 0 for epoch in undisturbed.epochs)
+    assert all(0.0 <= (epoch.waited_share or 0.0) <= 1.0 for epoch in undisturbed.epochs)
     assert undisturbed.pairs >= EPOCHS * PER_EPOCH * 4  # no pair was shown twice
 
 
@@ -164,7 +178,7 @@ def test_every_batch_is_reported(undisturbed: Fitted) -> None:
     assert [at.step for at in seen] == list(range(1, EPOCHS * PER_EPOCH + 1))
     assert {at.steps for at in seen} == {EPOCHS * PER_EPOCH}
     assert [at.epoch for at in seen] == [e for e in range(1, EPOCHS + 1) for _ in range(PER_EPOCH)]
-    assert seen[-1].loss == pytest.approx(undisturbed.losses[-1], rel=1e-5)
+    assert seen[-1].loss == pytest.approx(undisturbed.epochs[-1].loss, rel=1e-5)
     assert seen[0].eta_s == float("inf")
     assert seen[-1].eta_s == 0.0
     assert seen[-1].images_per_s > 0
@@ -197,11 +211,12 @@ def test_a_fit_that_was_stopped_leaves_nothing_behind_and_goes_on_where_it_was(
     assert [at.step for at in resumed.seen] == last_epoch
     # What is drawn depends on the seed alone, so it is as if nothing had happened.
     assert_same(resumed.encoder, undisturbed.encoder)
-    assert resumed.losses == pytest.approx(undisturbed.losses[2:], rel=1e-3)
+    losses = [epoch.loss for epoch in undisturbed.epochs]
+    assert [epoch.loss for epoch in resumed.epochs] == pytest.approx(losses, rel=1e-3)
 
     # What follows the fit may be stopped as well: the fit is not done again.
     finished = fitted(backup)
-    assert (finished.seen, finished.losses) == ([], [])
+    assert (finished.seen, finished.epochs) == ([], resumed.epochs)
     assert_same(finished.encoder, undisturbed.encoder)
 
     # A state that a kill has torn costs one epoch more.

@@ -1,0 +1,22 @@
+"""How a finger lies in its prepared sample."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Pose:
+    """A finger's rotation and place; the defaults are those of an upright, centred one.
+
+    Attributes:
+        rotation_deg: from upright, counter-clockwise as seen.
+        core_px: (x, y) of the core from the crop's centre, x right and y down.
+    """
+
+    rotation_deg: float = 0.0
+    core_px: tuple[float, float] = (0.0, 0.0)
+
+
+AS_IT_LIES = Pose()
+"""What a sample is taken for where no network says otherwise."""

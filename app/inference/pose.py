@@ -1,0 +1,44 @@
+"""A pose network as a port: compiled once for each of a few batch sizes."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from app.core.pose import Pose
+from app.core.types import FloatArray, PreparedSample
+from app.inference.embedder import BUCKETS, run_padded
+from app.networks.forward import stack_samples
+from app.networks.pose import read_pose
+
+
+class CompiledPose:
+    """Implements ``PoseFinder``.
+
+    It takes a few milliseconds, so callers wait for each other instead of in a queue.
+    """
+
+    def __init__(self, run: Callable[[FloatArray], FloatArray], size_px: int) -> None:
+        self._run = run
+        self._size_px = size_px
+        self._alone = threading.Lock()
+
+    def warm(self) -> None:
+        """Compile every batch size before the first request needs it."""
+        for bucket in BUCKETS:
+            self.outputs(np.zeros((bucket, self._size_px, self._size_px, 2), np.float32))
+
+    def find(self, samples: Sequence[PreparedSample]) -> list[Pose]:
+        """The pose of each sample's finger."""
+        found: list[Pose] = []
+        for start in range(0, len(samples), BUCKETS[-1]):
+            inputs = stack_samples(samples[start : start + BUCKETS[-1]])
+            found += [read_pose(output, self._size_px) for output in self.outputs(inputs)]
+        return found
+
+    def outputs(self, inputs: FloatArray) -> FloatArray:
+        """The network's rows [n, 4] for inputs [n, size, size, 2], n of one bucket."""
+        with self._alone:
+            return run_padded(self._run, inputs)
