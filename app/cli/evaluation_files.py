@@ -39,6 +39,8 @@ def _figures(found: FolderEvaluation) -> dict[str, Any]:
     figures["at_policy"] = {
         f"{met.asked_fmr:g}": {"fmr": met.fmr, "fnmr": met.fnmr} for met in found.policies
     }
+    if found.fused is not None:
+        figures[found.fused.protocol] = found.fused.to_dict()
     for altered in found.altered:
         rates = altered.measured.evaluation
         figures[altered.alteration.key] = {
@@ -85,7 +87,11 @@ def readme_table(measured: Sequence[FolderEvaluation], model_id: str, command: s
     from app.evaluation.tables import markdown_table
 
     rows = markdown_table([found.evaluation for found in measured])
-    apart = "".join(f"{text}\n" for text in altered_sections(measured, "**{}.**"))
+    sections = [
+        *_fused_section(measured, "**{}.**"),
+        *altered_sections(measured, "**{}.**"),
+    ]
+    apart = "".join(f"{text}\n" for text in sections)
     return (
         f"{rows}\nMeasured by `{command}` with Whorl {__version__} and model `{model_id}`: all "
         "pairs of each set; in brackets 95 % intervals of a bootstrap over fingers.\n\n"
@@ -180,6 +186,7 @@ def _report(measured: Sequence[FolderEvaluation], model_id: str, histograms: Seq
         "## FVC protocol\n\nImpostor comparisons are those of the fingers' first samples.\n",
         markdown_table(fvc),
         *_baseline_sections(evaluations),
+        *_fused_section(measured, "## {}\n"),
         *altered_sections(measured, "## {}\n"),
         "## At the model's own thresholds\n\nFalse match / false non-match rate at the threshold "
         "of the model's calibration.\n",
@@ -208,6 +215,21 @@ def _baseline_sections(evaluations: Sequence[Evaluation]) -> list[str]:
             markdown_table(fvc),
         ]
     return parts
+
+
+def _fused_section(measured: Sequence[FolderEvaluation], heading: str) -> list[str]:
+    """A heading and a table of what several enrolled samples of a finger bring."""
+    from app.evaluation.fusion import ENROLLED
+    from app.evaluation.tables import markdown_table
+
+    fused = [found.fused for found in measured if found.fused is not None]
+    if not fused:
+        return []
+    title = heading.format(f"{ENROLLED} enrolled samples of every finger")
+    return [
+        f"{title}\nThe others are the probes; the best of the {ENROLLED} scores counts, as in "
+        f"service.\n\n{markdown_table(fused)}"
+    ]
 
 
 def altered_sections(measured: Sequence[FolderEvaluation], heading: str) -> list[str]:
