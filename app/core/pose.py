@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 
@@ -16,6 +17,18 @@ class Pose:
 
     rotation_deg: float = 0.0
     core_px: tuple[float, float] = (0.0, 0.0)
+
+    def then(self, seen: Pose) -> Pose:
+        """The pose in the original sample of what was seen after it was aligned by this pose."""
+        angle = math.radians(self.rotation_deg)
+        (x, y), (right, down) = self.core_px, seen.core_px
+        return Pose(
+            self.rotation_deg + seen.rotation_deg,
+            (
+                x + math.cos(angle) * right + math.sin(angle) * down,
+                y - math.sin(angle) * right + math.cos(angle) * down,
+            ),
+        )
 
 
 AS_IT_LIES = Pose()

@@ -10,8 +10,7 @@ import numpy as np
 from app.core.pose import Pose
 from app.core.types import FloatArray, PreparedSample
 from app.inference.embedder import BUCKETS, run_padded
-from app.networks.forward import stack_samples
-from app.networks.pose import read_pose
+from app.networks.pose import refined_poses
 
 
 class CompiledPose:
@@ -34,8 +33,7 @@ class CompiledPose:
         """The pose of each sample's finger."""
         found: list[Pose] = []
         for start in range(0, len(samples), BUCKETS[-1]):
-            inputs = stack_samples(samples[start : start + BUCKETS[-1]])
-            found += [read_pose(output, self._size_px) for output in self.outputs(inputs)]
+            found += refined_poses(self.outputs, samples[start : start + BUCKETS[-1]])
         return found
 
     def outputs(self, inputs: FloatArray) -> FloatArray:

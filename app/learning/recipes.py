@@ -102,9 +102,8 @@ class PoseSchedule(Params):
     learning_rate: float = 3e-3
 
 
-SEARCH = MatchingParams(max_shift_cells=6, min_overlap_cells=20.0, subcell_shifts_px=(0.0, 8.0))
-"""Half cells, for a displacement of a quarter of a cell is what training shows; and far, for two
-captures of a finger may share but a third of their area."""
+SEARCH = MatchingParams(max_shift_cells=4, min_overlap_cells=20.0, subcell_shifts_px=(0.0, 8.0))
+"""By half cells: what is left is within the pose error that training shows."""
 
 
 @dataclass(frozen=True, slots=True)

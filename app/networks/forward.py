@@ -68,7 +68,8 @@ def _compiled_by_tensorflow(forward: Callable[[Any], Any]) -> Callable[[Any], An
     return lambda x: of_shape(x.shape)(tf.constant(x, tf.float32))
 
 
-def _batches(items: Iterable[PreparedSample], size: int) -> Iterator[list[PreparedSample]]:
+def batched(items: Iterable[PreparedSample], size: int) -> Iterator[list[PreparedSample]]:
+    """In lists of ``size``, the last one shorter."""
     iterator = iter(items)
     while batch := list(islice(iterator, size)):
         yield batch
@@ -78,7 +79,7 @@ def run_all(
     run: Callable[[FloatArray], FloatArray], samples: Iterable[PreparedSample], batch: int
 ) -> Iterator[tuple[list[PreparedSample], FloatArray, FloatArray]]:
     """Many samples a fixed batch at a time (one compiled shape): samples, inputs and outputs."""
-    for group in _batches(samples, batch):
+    for group in batched(samples, batch):
         inputs = stack_samples(group)
         padded = np.zeros((batch, *inputs.shape[1:]), np.float32)
         padded[: len(group)] = inputs

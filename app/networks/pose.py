@@ -8,16 +8,18 @@ of ridges and valleys is gone there, and what is left costs a small network to r
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import keras
 import numpy as np
 from keras import layers, ops
 
+from app.core.params import MatchingParams
 from app.core.pose import AS_IT_LIES, Pose
 from app.core.types import FloatArray, PreparedSample
-from app.networks.forward import run_all
+from app.imaging.normalise import search_views
+from app.networks.forward import batched, stack_samples
 from app.networks.kernels import Normalization
 
 # Scharr's operator: the only 3x3 one whose direction holds for ridges of four to five pixels.
@@ -26,6 +28,10 @@ _GRADIENT = np.stack(
     [np.outer(_SMOOTH, _DIFFERENCE), np.outer(_DIFFERENCE, _SMOOTH)], axis=-1
 ).astype(np.float32)[:, :, None, :]
 _LEAST_ENERGY = 0.01
+
+_ALIGNED = MatchingParams(rotations_deg=(0.0,))
+
+Run = Callable[[FloatArray], FloatArray]
 
 FARTHEST_CORE = 0.2
 """Of the crop's side: to follow a core further out would leave too little of the finger."""
@@ -102,15 +108,35 @@ def read_pose(output: FloatArray, size_px: int) -> Pose:
     return Pose(math.degrees(math.atan2(sin, cos)), (core_px[0], core_px[1]))
 
 
+def refined_poses(run: Run, samples: Sequence[PreparedSample]) -> list[Pose]:
+    """Poses of a batch by two looks, the second at the samples as the first one aligns them.
+
+    What the network gets wrong depends on how a finger lies; after the first look all lie alike.
+    """
+    first = _seen(run, samples)
+    aligned = [
+        search_views(sample, pose, _ALIGNED)[0] for sample, pose in zip(samples, first, strict=True)
+    ]
+    return [pose.then(seen) for pose, seen in zip(first, _seen(run, aligned), strict=True)]
+
+
+def _seen(run: Run, samples: Sequence[PreparedSample]) -> list[Pose]:
+    inputs = stack_samples(samples)
+    return [read_pose(output, inputs.shape[1]) for output in run(inputs)]
+
+
 def find_poses(
-    run: Callable[[FloatArray], FloatArray] | None,
-    samples: Iterable[PreparedSample],
-    batch: int = 32,
+    run: Run | None, samples: Iterable[PreparedSample], batch: int = 32
 ) -> Iterator[tuple[PreparedSample, Pose]]:
     """Many samples, each with its pose; as it lies where there is no network."""
     if run is None:
         yield from ((sample, AS_IT_LIES) for sample in samples)
         return
-    for group, inputs, outputs in run_all(run, samples, batch):
-        for sample, output in zip(group, outputs, strict=True):
-            yield sample, read_pose(output, inputs.shape[1])
+
+    def padded(inputs: FloatArray) -> FloatArray:
+        full = np.zeros((batch, *inputs.shape[1:]), np.float32)
+        full[: len(inputs)] = inputs
+        return run(full)[: len(inputs)]
+
+    for group in batched(samples, batch):
+        yield from zip(group, refined_poses(padded, group), strict=True)

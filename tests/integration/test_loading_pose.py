@@ -22,8 +22,8 @@ from app.inference.loading import Loader
 from app.inference.pose import CompiledPose
 from app.learning.export import model_files
 from app.networks.device import find_device
-from app.networks.forward import inference_function, stack_samples
-from app.networks.pose import build_pose, read_pose
+from app.networks.forward import inference_function
+from app.networks.pose import build_pose, refined_poses
 from app.networks.restore import restore_encoder
 from model_store import ManifestDraft, Registry
 from tests.small_model import shipped_id
@@ -69,10 +69,10 @@ def test_a_model_brings_its_pose_network(
     loaded = loader(tmp_path).load(made.id)
     asked = samples(35)  # more than are run at once
     found = loaded.poses(asked)
-    wanted = inference_function(network())(stack_samples(asked))
-    for pose, row in zip(found, wanted, strict=True):
-        assert pose.rotation_deg == pytest.approx(read_pose(row, 192).rotation_deg, abs=0.05)
-        assert pose.core_px == pytest.approx(read_pose(row, 192).core_px, abs=0.05)
+    wanted = refined_poses(inference_function(network()), asked)
+    for pose, alone in zip(found, wanted, strict=True):
+        assert pose.rotation_deg == pytest.approx(alone.rotation_deg, abs=0.05)
+        assert pose.core_px == pytest.approx(alone.core_px, abs=0.05)
     assert isinstance(loaded.pose, CompiledPose)
     loaded.pose.warm()
     assert loaded.poses([]) == []

@@ -9,13 +9,25 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.ndimage import gaussian_filter
 
+from app.core.params import MatchingParams
 from app.core.pose import AS_IT_LIES, Pose
 from app.core.types import FloatArray, PreparedSample
+from app.imaging.normalise import search_views
 from app.networks.forward import inference_function
-from app.networks.pose import FARTHEST_CORE, RidgeFlow, build_pose, find_poses, pose_net, read_pose
+from app.networks.pose import (
+    FARTHEST_CORE,
+    RidgeFlow,
+    build_pose,
+    find_poses,
+    pose_net,
+    read_pose,
+    refined_poses,
+)
 
 SIZE_PX = 64
+AS_IT_IS = MatchingParams(rotations_deg=(0.0,))
 
 
 def ridges(across_deg: float, period_px: float = 4.5) -> FloatArray:
@@ -80,10 +92,36 @@ def test_every_sample_gets_its_own_pose() -> None:
     samples = [PreparedSample(one[..., 0], one[..., 1]) for one in inputs]
     found = list(find_poses(run, samples, batch=2))
     assert [sample for sample, _ in found] == samples
-    for one, (_, pose) in zip(inputs, found, strict=True):
-        alone = read_pose(run(one[None])[0], SIZE_PX)
+    for one, (_, pose) in zip(samples, found, strict=True):
+        (alone,) = refined_poses(run, [one])
         assert pose.rotation_deg == pytest.approx(alone.rotation_deg, abs=0.01)
     assert len({round(pose.rotation_deg, 3) for _, pose in found}) == 5
+
+
+def test_the_second_look_is_at_what_the_first_one_aligned() -> None:
+    """A network that always sees the same: two looks add up, the second in the turned frame."""
+    output = np.array([[math.cos(math.radians(30.0)), 0.5, 0.1, 0.0]], np.float32)
+    image = ridges(20.0)[0]
+    sample = PreparedSample(image[..., 0], image[..., 1])
+    (found,) = refined_poses(lambda inputs: np.repeat(output, len(inputs), axis=0), [sample])
+    step = 0.1 * SIZE_PX
+    assert found.rotation_deg == pytest.approx(60.0, abs=0.1)
+    assert found.core_px == pytest.approx(
+        (step * (1 + math.cos(math.radians(30.0))), -step * math.sin(math.radians(30.0))), abs=0.1
+    )
+
+
+def test_one_pose_after_another_aligns_as_both_together() -> None:
+    blobs = gaussian_filter(np.random.default_rng(4).standard_normal((96, 96)), 5)
+    sample = PreparedSample(
+        (blobs / np.abs(blobs).max()).astype(np.float32), np.ones((96, 96), "f4")
+    )
+    first, second = Pose(25.0, (6.0, -4.0)), Pose(-40.0, (-5.0, 8.0))
+    (once,) = search_views(sample, first.then(second), AS_IT_IS)
+    (twice,) = search_views(search_views(sample, first, AS_IT_IS)[0], second, AS_IT_IS)
+    seen = (once.mask > 0.5) & (twice.mask > 0.5)
+    assert seen.mean() > 0.3
+    assert np.corrcoef(once.image[seen], twice.image[seen])[0, 1] > 0.98
 
 
 def test_without_a_network_samples_are_taken_as_they_lie() -> None:
