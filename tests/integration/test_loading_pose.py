@@ -28,7 +28,10 @@ from app.networks.restore import restore_encoder
 from model_store import ManifestDraft, Registry
 from tests.small_model import shipped_id
 
-ARCHITECTURE = {"name": "pose_net", "params": {"size_px": 192, "widths": [4, 4, 4, 4, 4]}}
+ARCHITECTURE: dict[str, Any] = {
+    "name": "pose_net",
+    "params": {"size_px": 192, "widths": [4, 4, 4, 4, 4]},
+}
 
 
 @cache

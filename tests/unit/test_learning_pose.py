@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 import threading
 from functools import cache
+from typing import Any
 
 import keras
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from app.core.errors import Cancelled, WhorlError
 from app.core.params import MatchingParams, PreparationParams
@@ -24,7 +26,10 @@ from app.synth.population import population
 
 PARAMS = PreparationParams()
 SEED, STILL = 41, (0.0, 0.0)
-SMALL = {"name": "pose_net", "params": {"size_px": 192, "widths": (16, 16, 32, 32, 32)}}
+SMALL: dict[str, Any] = {
+    "name": "pose_net",
+    "params": {"size_px": 192, "widths": (16, 16, 32, 32, 32)},
+}
 
 
 @cache
@@ -60,7 +65,7 @@ def test_any_crop_of_a_view_is_the_same_finger_upright(turn_deg: float) -> None:
 def test_impressions_of_one_finger_have_their_core_and_direction_in_common() -> None:
     """Ridges differ by the skin's distortion, so their flow is compared, not their pixels."""
 
-    def flow(view: PosedView) -> tuple[FloatArray, FloatArray]:
+    def flow(view: PosedView) -> tuple[FloatArray, NDArray[np.bool_]]:
         sample, truth = posed_crop(view, 0.0, STILL, PARAMS.size_px)
         (seen,) = upright(sample, pose_of(truth), (0.0,))
         layer = build_pose(**SMALL).get_layer("flow")

@@ -24,12 +24,15 @@ from app.learning.device_pairs import (
     condition_row,
     draw_orders,
 )
+from app.learning.fit import FitProgress, fit, new_encoder
 from app.learning.losses import GridContrast
 from app.learning.pairs import crop_pair
-from app.learning.prints import view_of
+from app.learning.prints import Fingers, view_of
 from app.learning.raster import box_sum, enlarged, enlargement, normalised
-from app.learning.recipes import PoseNoise
+from app.learning.recipes import PoseNoise, Recipe, Schedule, find_recipe
 from app.learning.rendering import PairRenderer, train_on_renders
+from app.learning.train import Order, Prints
+from app.networks.device import Device
 from app.synth.conditions import Conditions, Sensor, Skin, Touch
 from app.synth.fields import enlarge
 from app.synth.impression import impress
@@ -248,6 +251,38 @@ def test_a_fit_renders_its_prints_and_keeps_only_what_is_learned(tmp_path: Path)
     assert later == []
     for ours, theirs in zip(resumed.get_weights(), network.get_weights(), strict=True):
         np.testing.assert_array_equal(ours, theirs)
+
+
+def test_the_fit_of_a_recipe_takes_fingers_to_render(tmp_path: Path) -> None:
+    recipe = Recipe(
+        "tiny",
+        "",
+        architecture_params={"widths": (4, 8, 8), "blocks": (1, 1), "channels": 4},
+        preparation=PARAMS,
+        schedule=Schedule(steps=4, steps_per_epoch=2, batch_fingers=2, warmup_steps=1),
+    )
+    seen: list[FitProgress] = []
+    fingers = Fingers(31, masters())
+    epochs = fit(recipe, new_encoder(recipe), fingers, seen.append, tmp_path / "state")
+    assert [at.step for at in seen] == [1, 2, 3, 4]
+    assert [epoch.step for epoch in epochs] == [2, 4]
+    assert np.isfinite([epoch.loss for epoch in epochs]).all()
+    again = fit(recipe, new_encoder(recipe), fingers, seen.append, tmp_path / "state")
+    assert (again, len(seen)) == (epochs, 4)
+
+
+@pytest.mark.parametrize(
+    ("prints", "device", "rendered"),
+    [
+        ("auto", "gpu:0", True),
+        ("auto", "cpu:0", False),
+        ("device", "cpu:0", True),
+        ("host", "gpu:0", False),
+    ],
+)
+def test_prints_are_made_where_the_order_says(prints: Prints, device: str, rendered: bool) -> None:
+    order = Order(find_recipe("default"), Device(device, "", "tensorflow", ""), prints=prints)
+    assert order.renders_on_device is rendered
 
 
 def main(out: Path) -> None:
