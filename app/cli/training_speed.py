@@ -251,7 +251,7 @@ def _together(
         encoder = new_encoder(asked, training_dtype(device))
         epochs = fit(asked, encoder, pool, lambda _: ends.append(time.monotonic()))
     pace = steps * 2 * schedule.batch_fingers / (ends[-1] - ends[steps - 1])
-    return pace, epochs[-1].waited_share
+    return pace, epochs[-1].waited_share or 0.0
 
 
 if __name__ == "__main__":
