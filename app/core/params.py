@@ -75,3 +75,7 @@ class MatchingParams(Params):
             ValueError: it is not among them.
         """
         return self.views_deg_px.index((0.0, 0.0, 0.0))
+
+
+AS_IT_IS = MatchingParams(rotations_deg=(0.0,))
+"""A search of one view: the upright sample, not moved."""

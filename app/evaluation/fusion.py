@@ -44,7 +44,8 @@ def evaluate_fused(
         return None
     pairs = Pairs(f"enrolled_{enrolled}", _places(genuine), _places(impostor))
     scores = Scores(_scores(genuine), _scores(impostor))
-    return evaluate_pairs(name, fingers, pairs, scores, bootstrap=bootstrap)
+    fte = len(frozenset(failed)) / len(fingers)
+    return evaluate_pairs(name, fingers, pairs, scores, fte=fte, bootstrap=bootstrap)
 
 
 _Comparison = tuple[int, int, float]

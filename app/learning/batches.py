@@ -90,7 +90,9 @@ class PairBatches(keras.utils.PyDataset):  # type: ignore[misc]
         self._first = epoch * self._steps
         for passed in [number for number in self._ahead if number < self._first]:
             self._ahead.pop(passed).cancel()
+        asked = time.monotonic()
         self._source.begin_epoch(epoch)
+        self.waited_s += time.monotonic() - asked
 
     def __getitem__(self, index: int) -> tuple[FloatArray, Any]:
         """Samples [2 n, size, size, 2] and finger labels [2 n]."""

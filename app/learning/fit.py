@@ -68,8 +68,8 @@ class _Reporter(keras.callbacks.Callback):  # type: ignore[misc]
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:  # noqa: ARG002
         self._epoch = epoch
-        self._batches.begin_epoch(epoch)
         self._epoch_start, self._waited_s = time.monotonic(), self._batches.waited_s
+        self._batches.begin_epoch(epoch)
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         elapsed = max(time.monotonic() - self._epoch_start, 1e-6)

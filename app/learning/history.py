@@ -33,9 +33,8 @@ class History:
     def __init__(self, folder: Path | None) -> None:
         self._path = None if folder is None else folder / FILE
         self._epochs: dict[int, Epoch] = {}
-        if self._path is not None and self._path.is_file():
-            found = json.loads(self._path.read_text())
-            self._epochs = {int(number): Epoch(**facts) for number, facts in found.items()}
+        if self._path is not None:
+            self._epochs = _read(self._path)
 
     def add(self, number: int, epoch: Epoch) -> None:
         """Remember an epoch; one that was run before its state was kept is run again."""
@@ -50,3 +49,12 @@ class History:
     def epochs(self) -> list[Epoch]:
         """In order."""
         return [self._epochs[number] for number in sorted(self._epochs)]
+
+
+def _read(path: Path) -> dict[int, Epoch]:
+    """What was kept; nothing where a power loss has torn the file, for a fit can do without."""
+    try:
+        found = json.loads(path.read_text())
+        return {int(number): Epoch(**facts) for number, facts in found.items()}
+    except (OSError, ValueError, TypeError, AttributeError):
+        return {}

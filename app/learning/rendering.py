@@ -83,7 +83,7 @@ class PairRenderer(layers.Layer):  # type: ignore[misc]
 
     def _constant(self, name: str, values: FloatArray) -> Any:
         """A table in half precision on the device, a row for every pixel."""
-        rows = values.reshape(-1, values.shape[-1]).astype(np.float16)
+        rows = values.reshape(-1, values.shape[-1]).astype(np.float16, copy=False)
         return self.add_weight(
             name=name,
             shape=rows.shape,

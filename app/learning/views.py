@@ -27,7 +27,7 @@ VIEW_STREAM = 2
 
 @dataclass(frozen=True, slots=True)
 class _Packed:
-    """A view in an eighth of its memory."""
+    """A view in a quarter of its memory."""
 
     image: NDArray[np.int8]
     mask: NDArray[np.uint8]
@@ -81,8 +81,10 @@ class ViewPool:
         return len(self._fingers.masters)
 
     def close(self) -> None:
-        """Stop making impressions."""
+        """Stop making impressions and let go of those in the pool."""
         self._renewal.shutdown(cancel_futures=True)
+        self._views.clear()
+        self._coming.clear()
 
     def begin_epoch(self, epoch: int) -> None:
         """Hold the impressions of this epoch; start on those of the next one."""

@@ -165,7 +165,11 @@ def _score_at_rank(scanned: _Scanned, limit: int) -> float:
 def _rescored(scanned: _Scanned, bar: float, variants: Variants) -> Iterator[Hit]:
     for block, scores in scanned:
         for row in np.flatnonzero(scores >= bar).tolist():
-            score = float(variants.scores(block.references(slice(row, row + 1)))[0])
+            again = float(variants.scores(block.references(slice(row, row + 1)))[0])
+            # Of two displacements that are as good, products of another shape may refine the other.
+            score = (
+                again if abs(again - scores[row]) <= ROUNDING else max(again, float(scores[row]))
+            )
             found = block.rows[row]
             yield Hit(found.template_id, found.person_id, score, found.finger)
 

@@ -15,7 +15,7 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from app.core.params import MatchingParams
+from app.core.params import AS_IT_IS
 from app.core.pose import AS_IT_LIES, Pose
 from app.core.types import FloatArray, PreparedSample
 from app.imaging.normalise import search_views
@@ -29,12 +29,10 @@ _GRADIENT = np.stack(
 ).astype(np.float32)[:, :, None, :]
 _LEAST_ENERGY = 0.01
 
-_ALIGNED = MatchingParams(rotations_deg=(0.0,))
-
 Run = Callable[[FloatArray], FloatArray]
 
 FARTHEST_CORE = 0.2
-"""Of the crop's side: to follow a core further out would leave too little of the finger."""
+"""Of the crop's side, at one look: further out there would be too little left of the finger."""
 
 
 @keras.saving.register_keras_serializable(package="whorl")
@@ -115,7 +113,7 @@ def refined_poses(run: Run, samples: Sequence[PreparedSample]) -> list[Pose]:
     """
     first = _seen(run, samples)
     aligned = [
-        search_views(sample, pose, _ALIGNED)[0] for sample, pose in zip(samples, first, strict=True)
+        search_views(sample, pose, AS_IT_IS)[0] for sample, pose in zip(samples, first, strict=True)
     ]
     return [pose.then(seen) for pose, seen in zip(first, _seen(run, aligned), strict=True)]
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from app.core.errors import NotFound
-from app.core.params import MatchingParams, PreparationParams
+from app.core.params import AS_IT_IS, MatchingParams, PreparationParams
 from app.core.ports import LoadedModel, Transaction
 from app.core.records import Gallery
 from app.core.types import Capture, Descriptor, PreparedSample, Probe, Quality, QualityReason
@@ -21,7 +21,6 @@ from app.services.identifiers import is_gallery_id
 
 # A large image takes hundreds of megabytes while it is decoded: more at once than there are
 # processors would gain no speed, and let a burst of requests take all memory.
-_AS_IT_IS = MatchingParams(rotations_deg=(0.0,))
 _PREPARING = threading.BoundedSemaphore(max(2, os.cpu_count() or 1))
 
 
@@ -114,7 +113,7 @@ def embed_reference(model: LoadedModel, prepared: PreparedSample) -> Descriptor:
 
 def embed_references(model: LoadedModel, prepared: Sequence[PreparedSample]) -> list[Descriptor]:
     """Descriptors to store, of several samples in one go."""
-    return model.embedder.embed([view for (view,) in _views(model, prepared, _AS_IT_IS)])
+    return model.embedder.embed([view for (view,) in _views(model, prepared, AS_IT_IS)])
 
 
 def embed_references_and_probes(

@@ -99,6 +99,8 @@ class TrainingSpec:
         for name in ("folder", "pattern", "dpi"):
             if self.data == "synthetic" and getattr(self, name) is not None:
                 raise _invalid(f"{name} is only for data=folder", name)
+        if self.data == "folder" and self.prints == "device":
+            raise _invalid("prints=device is for data=synthetic: images are not rendered", "prints")
         if self.dpi is not None and not (_is_number(self.dpi) and MIN_DPI <= self.dpi <= MAX_DPI):
             raise _invalid(f"dpi must be {MIN_DPI:g} to {MAX_DPI:g}", "dpi")
         if self.pattern is not None:

@@ -66,6 +66,7 @@ def test_failures_are_neither_enrolled_nor_probes() -> None:
     found = evaluate_fused("x", FINGERS, matrix, failed={0, 29}, bootstrap=0)
     assert found is not None
     assert found.genuine == 4 * 2 + 1 + 1
+    assert found.fte == pytest.approx(2 / len(FINGERS))
 
 
 @pytest.mark.parametrize("per_finger", [1, 3])
