@@ -11,6 +11,9 @@ import pytest
 from tests.e2e.live import LiveService
 from tests.e2e.walkthrough import Step, run_steps, shown_steps
 
+# One of the commands trains a model; a busy machine takes its time over that.
+pytestmark = pytest.mark.timeout(900)
+
 
 @pytest.fixture(scope="module")
 def steps(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[Step, Step]]:
