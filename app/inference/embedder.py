@@ -7,18 +7,16 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from app.core.types import Descriptor, FloatArray, PreparedSample
-from app.networks.forward import describe, stack_samples
+from app.networks.forward import describe, run_padded, stack_samples
 
 BUCKETS = (1, 2, 4, 8, 16, 32)
 """Batch sizes that are compiled; a batch is padded to the next one, a larger one is split."""
 
 
-def run_padded(run: Callable[[FloatArray], FloatArray], inputs: FloatArray) -> FloatArray:
+def run_in_bucket(run: Callable[[FloatArray], FloatArray], inputs: FloatArray) -> FloatArray:
     """Outputs of at most ``BUCKETS[-1]`` inputs, padded to a size that is compiled."""
     bucket = next(size for size in BUCKETS if size >= len(inputs))
-    padded = np.zeros((bucket, *inputs.shape[1:]), np.float32)
-    padded[: len(inputs)] = inputs
-    return run(padded)[: len(inputs)]
+    return run_padded(run, inputs, bucket)
 
 
 class CompiledEmbedder:
@@ -45,7 +43,7 @@ class CompiledEmbedder:
 
     def cells_of(self, inputs: FloatArray) -> FloatArray:
         """Cells [n, rows, cols, channels] of encoder inputs [n, size, size, 2], n of one bucket."""
-        return run_padded(self._run, inputs)
+        return run_in_bucket(self._run, inputs)
 
     def _embed_bucket(self, samples: Sequence[PreparedSample]) -> list[Descriptor]:
         inputs = stack_samples(samples)

@@ -9,7 +9,7 @@ import numpy as np
 
 from app.core.pose import Pose
 from app.core.types import FloatArray, PreparedSample
-from app.inference.embedder import BUCKETS, run_padded
+from app.inference.embedder import BUCKETS, run_in_bucket
 from app.networks.pose import refined_poses
 
 
@@ -39,4 +39,4 @@ class CompiledPose:
     def outputs(self, inputs: FloatArray) -> FloatArray:
         """The network's rows [n, 4] for inputs [n, size, size, 2], n of one bucket."""
         with self._alone:
-            return run_padded(self._run, inputs)
+            return run_in_bucket(self._run, inputs)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from app.core.errors import InvalidInput
 from app.core.params import MatchingParams, Params, PreparationParams
+
+Prints = Literal["auto", "host", "device"]
+"""Where synthetic impressions are made; "auto" is the network's device if that is a GPU."""
 
 
 @dataclass(frozen=True, slots=True)

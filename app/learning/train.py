@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import keras
 
@@ -23,7 +23,7 @@ from app.learning.judge import calibrate_encoder, judge, judge_samples
 from app.learning.pose import TrainedPose, train_pose
 from app.learning.prints import Fingers, Report, grow_fingers, sample_of
 from app.learning.progress import Phases, Sink
-from app.learning.recipes import Recipe
+from app.learning.recipes import Prints, Recipe
 from app.learning.views import ViewPool
 from app.networks.device import Device, training_dtype
 from model_store import ManifestDraft
@@ -31,8 +31,6 @@ from model_store import ManifestDraft
 LEARNED_SHARE = 0.7
 GOLDEN_SAMPLES = 4
 CURVE = "training.png"
-
-Prints = Literal["auto", "host", "device"]
 
 
 @dataclass(frozen=True, slots=True)

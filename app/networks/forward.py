@@ -75,15 +75,22 @@ def batched(items: Iterable[PreparedSample], size: int) -> Iterator[list[Prepare
         yield batch
 
 
+def run_padded(
+    run: Callable[[FloatArray], FloatArray], inputs: FloatArray, size: int
+) -> FloatArray:
+    """Outputs of at most ``size`` inputs, run as so many (one compiled shape)."""
+    padded = np.zeros((size, *inputs.shape[1:]), np.float32)
+    padded[: len(inputs)] = inputs
+    return run(padded)[: len(inputs)]
+
+
 def run_all(
     run: Callable[[FloatArray], FloatArray], samples: Iterable[PreparedSample], batch: int
 ) -> Iterator[tuple[list[PreparedSample], FloatArray, FloatArray]]:
     """Many samples a fixed batch at a time (one compiled shape): samples, inputs and outputs."""
     for group in batched(samples, batch):
         inputs = stack_samples(group)
-        padded = np.zeros((batch, *inputs.shape[1:]), np.float32)
-        padded[: len(group)] = inputs
-        yield group, inputs, run(padded)[: len(group)]
+        yield group, inputs, run_padded(run, inputs, batch)
 
 
 def embed_all(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import keras
@@ -19,7 +20,7 @@ from app.core.params import AS_IT_IS
 from app.core.pose import AS_IT_LIES, Pose
 from app.core.types import FloatArray, PreparedSample
 from app.imaging.normalise import search_views
-from app.networks.forward import batched, stack_samples
+from app.networks.forward import batched, run_padded, stack_samples
 from app.networks.kernels import Normalization
 
 # Scharr's operator: the only 3x3 one whose direction holds for ridges of four to five pixels.
@@ -131,10 +132,6 @@ def find_poses(
         yield from ((sample, AS_IT_LIES) for sample in samples)
         return
 
-    def padded(inputs: FloatArray) -> FloatArray:
-        full = np.zeros((batch, *inputs.shape[1:]), np.float32)
-        full[: len(inputs)] = inputs
-        return run(full)[: len(inputs)]
-
+    run_batch = partial(run_padded, run, size=batch)
     for group in batched(samples, batch):
-        yield from zip(group, refined_poses(padded, group), strict=True)
+        yield from zip(group, refined_poses(run_batch, group), strict=True)

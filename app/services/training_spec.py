@@ -10,11 +10,12 @@ from typing import Any, Literal, Self, get_args
 from app.core.errors import InvalidInput
 from app.evaluation.dataset import MAX_PATTERN_CHARS
 from app.imaging.resolution import MAX_DPI, MIN_DPI
+from app.learning import recipes
 
 Data = Literal["synthetic", "folder"]
 Base = Literal["champion", "scratch"]
 Promote = Literal["manual", "if_better"]
-Prints = Literal["auto", "host", "device"]
+Prints = recipes.Prints
 
 _CHOICES = {
     "data": get_args(Data),

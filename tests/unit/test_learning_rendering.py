@@ -29,9 +29,9 @@ from app.learning.losses import GridContrast
 from app.learning.pairs import crop_pair
 from app.learning.prints import Fingers, view_of
 from app.learning.raster import box_sum, enlarged, enlargement, normalised
-from app.learning.recipes import PoseNoise, Recipe, Schedule, find_recipe
+from app.learning.recipes import PoseNoise, Prints, Recipe, Schedule, find_recipe
 from app.learning.rendering import PairRenderer, train_on_renders
-from app.learning.train import Order, Prints
+from app.learning.train import Order
 from app.networks.device import Device
 from app.synth.conditions import Conditions, Sensor, Skin, Touch
 from app.synth.fields import enlarge
