@@ -212,7 +212,9 @@ class TrainBody(Body):
     )
     dpi: SensorDpi | None = Field(None, description="Resolution of the folder's images.")
     fingers: int | None = Field(None, ge=2, le=1_000_000, description="Synthetic fingers.")
-    steps: int | None = Field(None, ge=1, le=10_000_000, description="Batches.")
+    steps: int | None = Field(
+        None, ge=1, le=10_000_000, description="Batches of the first fit; a refinement goes alike."
+    )
     batch_fingers: int | None = Field(None, ge=2, le=4096, description="Fingers in a batch.")
     calibration_fingers: int | None = Field(
         None, ge=40, le=20_000, description="Generated fingers for the table score -> FMR."

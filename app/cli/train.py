@@ -29,7 +29,9 @@ def train(
     ] = None,
     pattern: Annotated[str | None, typer.Option(help="Regular expression for labels.")] = None,
     dpi: Annotated[float | None, typer.Option(help="Resolution of the folder's images.")] = None,
-    steps: Annotated[int | None, typer.Option(help="Batches in all.")] = None,
+    steps: Annotated[
+        int | None, typer.Option(help="Batches of the first fit; a refinement goes alike.")
+    ] = None,
     fingers: Annotated[int | None, typer.Option(help="Synthetic fingers to learn from.")] = None,
     calibration_fingers: Annotated[
         int | None, typer.Option(help="Synthetic fingers for the table score to FMR.")

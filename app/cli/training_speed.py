@@ -163,7 +163,8 @@ def _per_second(make: Callable[[int], int], seconds: float) -> float:
 def _generator(recipe: Recipe, fingers: Fingers, seconds: float) -> float:
     def make(number: int) -> int:
         master = fingers.masters[number % len(fingers.masters)]
-        view_of(impress(master, np.random.default_rng(number)), recipe.preparation)
+        impression = impress(master, np.random.default_rng(number))
+        view_of(impression, master.centre_px, recipe.preparation)
         return 1
 
     with _one_thread():

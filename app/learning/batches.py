@@ -12,6 +12,7 @@ import numpy as np
 
 from app.core.params import PreparationParams
 from app.core.types import FloatArray, PreparedSample
+from app.learning.neighbourhood import Neighbourhood, draw_fingers
 from app.learning.pairs import View, crop_pair
 from app.learning.recipes import PoseNoise
 from app.networks.forward import stack_samples
@@ -47,6 +48,10 @@ class PairBatches(keras.utils.PyDataset):  # type: ignore[misc]
 
     A context that makes batches ahead of their use. Keras' own threads are not used: they would
     stay when a fit is stopped in the middle of an epoch.
+
+    Args:
+        neighbourhood: fingers to be drawn together.
+        epochs_before: of earlier fits from the same source.
     """
 
     def __init__(
@@ -58,12 +63,15 @@ class PairBatches(keras.utils.PyDataset):  # type: ignore[misc]
         batch_fingers: int,
         steps: int,
         seed: int,
+        neighbourhood: Neighbourhood | None = None,
+        epochs_before: int = 0,
         threads: int = 2,
     ) -> None:
         super().__init__(workers=1)
         self._source, self._params, self._noise = source, params, noise
         self._batch_fingers = min(batch_fingers, len(source))
         self._steps, self._seed, self._first = steps, seed, -1
+        self._neighbourhood, self._epochs_before = neighbourhood, epochs_before
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="batches")
         self.waited_s = 0.0
         self._ahead: dict[int, Future[tuple[FloatArray, Any]]] = {}
@@ -79,7 +87,6 @@ class PairBatches(keras.utils.PyDataset):  # type: ignore[misc]
     ) -> None:
         self._pool.shutdown(cancel_futures=True)
         self._ahead.clear()
-        self._source.close()
         del self._source  # TensorFlow never forgets a data set, and fingers take much memory
 
     def __len__(self) -> int:
@@ -91,7 +98,7 @@ class PairBatches(keras.utils.PyDataset):  # type: ignore[misc]
         for passed in [number for number in self._ahead if number < self._first]:
             self._ahead.pop(passed).cancel()
         asked = time.monotonic()
-        self._source.begin_epoch(epoch)
+        self._source.begin_epoch(self._epochs_before + epoch)
         self.waited_s += time.monotonic() - asked
 
     def __getitem__(self, index: int) -> tuple[FloatArray, Any]:
@@ -115,7 +122,7 @@ class PairBatches(keras.utils.PyDataset):  # type: ignore[misc]
 
     def _make(self, number: int) -> tuple[FloatArray, Any]:
         rng = np.random.default_rng([self._seed, number])
-        fingers = rng.choice(len(self._source), self._batch_fingers, replace=False)
+        fingers = draw_fingers(rng, len(self._source), self._batch_fingers, self._neighbourhood)
         samples: list[PreparedSample] = []
         for finger in fingers:
             first, second = self._source.views(int(finger), rng)

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.core.types import FloatArray
+from app.learning.neighbourhood import Neighbourhood, draw_fingers
 from app.learning.recipes import PoseNoise
 from app.synth.conditions import Conditions, draw_conditions
 
@@ -98,10 +99,11 @@ class DevicePairs(keras.utils.PyDataset):  # type: ignore[misc]
         batch_fingers: int,
         steps: int,
         seed: int,
+        neighbourhood: Neighbourhood | None = None,
         captures: int = CAPTURES,
     ) -> None:
         super().__init__(workers=1)
-        self._fingers, self._noise = fingers, noise
+        self._fingers, self._noise, self._neighbourhood = fingers, noise, neighbourhood
         self._batch_fingers = min(batch_fingers, fingers)
         self._steps, self._seed, self._first = steps, seed, 0
         rng = np.random.default_rng([seed, captures, 1])
@@ -129,6 +131,6 @@ class DevicePairs(keras.utils.PyDataset):  # type: ignore[misc]
     def __getitem__(self, index: int) -> tuple[FloatArray, Any]:
         """Orders [n, 2, columns] and finger labels [2 n]."""
         rng = np.random.default_rng([self._seed, self._first + index])
-        fingers = rng.choice(self._fingers, self._batch_fingers, replace=False)
+        fingers = draw_fingers(rng, self._fingers, self._batch_fingers, self._neighbourhood)
         orders = draw_orders(rng, fingers, self._captures, self._noise)
         return orders, np.repeat(fingers, 2).astype(np.int32)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,8 @@ from app.learning.batches import PairBatches, PairSource
 from app.learning.device_pairs import DevicePairs
 from app.learning.history import Epoch, History
 from app.learning.losses import GridContrast
+from app.learning.neighbourhood import Neighbourhood
+from app.learning.neighbours import find_neighbours
 from app.learning.prints import Fingers
 from app.learning.recipes import Recipe, Schedule
 from app.learning.rendering import PairRenderer, train_on_renders
@@ -141,11 +144,18 @@ def compiled(recipe: Recipe, encoder: keras.Model, rendered: Fingers | None = No
     contrast = recipe.contrast
     siamese = _with_cover(encoder)
     if rendered is not None:
-        renderer = PairRenderer(rendered.masters, recipe.preparation, recipe.schedule.seed)
+        renderer = PairRenderer(
+            rendered.masters,
+            recipe.preparation,
+            recipe.schedule.seed,
+            upright=recipe.noise.upright,
+        )
         siamese = train_on_renders(siamese, renderer)
     siamese.compile(
         optimizer=_optimizer(recipe.schedule),
-        loss=GridContrast(contrast.scale, contrast.margin, contrast.min_overlap_cells),
+        loss=GridContrast(
+            contrast.scale, contrast.margin, contrast.min_overlap_cells, contrast.shift_cells
+        ),
     )
     return siamese
 
@@ -156,8 +166,10 @@ def fit(
     source: PairSource | Fingers,
     watch: Watch,
     backup: Path | None = None,
+    *,
+    epochs_before: int = 0,
 ) -> list[Epoch]:
-    """Train an encoder in place.
+    """Train an encoder in place; the source is the caller's to close.
 
     Args:
         encoder: as ``new_encoder`` makes it, or with the weights to fine-tune.
@@ -165,31 +177,58 @@ def fit(
         watch: told the progress after every batch.
         backup: a folder for the state after every epoch; a fit that finds one there resumes with
             the next epoch. Whoever gave the folder removes it.
+        epochs_before: of earlier fits from the same source.
 
     Returns:
         Every epoch, those before a resumption too.
     """
     schedule = recipe.schedule
-    batches = _batches(recipe, source)
-    siamese = compiled(recipe, encoder, source if isinstance(source, Fingers) else None)
+    neighbourhood = find_neighbours(encoder, recipe, source, epochs_before)
+    batches = _batches(recipe, source, neighbourhood, epochs_before)
     history = History(backup)
     callbacks: list[Any] = [_Reporter(recipe, watch, batches, history)]
     if backup is not None:
         callbacks.append(_keep_state(backup))
-    with batches:
+    with batches, _frozen(encoder, schedule.frozen):
+        siamese = compiled(recipe, encoder, source if isinstance(source, Fingers) else None)
         siamese.fit(batches, epochs=schedule.epochs, callbacks=callbacks, shuffle=False, verbose=0)
     return history.epochs()
 
 
-def _batches(recipe: Recipe, source: PairSource | Fingers) -> PairBatches | DevicePairs:
+@contextmanager
+def _frozen(encoder: keras.Model, beginnings: tuple[str, ...]) -> Iterator[None]:
+    """Keep the layers whose names begin like this as they are, for a while."""
+    kept = [layer for layer in encoder.layers if layer.name.startswith(beginnings)]
+    for layer in kept:
+        layer.trainable = False
+    try:
+        yield
+    finally:
+        for layer in kept:
+            layer.trainable = True
+
+
+def _batches(
+    recipe: Recipe,
+    source: PairSource | Fingers,
+    neighbourhood: Neighbourhood | None,
+    epochs_before: int,
+) -> PairBatches | DevicePairs:
     size: dict[str, int] = {
         "batch_fingers": recipe.schedule.batch_fingers,
         "steps": recipe.schedule.epoch_steps,
         "seed": recipe.schedule.seed,
     }
     if isinstance(source, Fingers):
-        return DevicePairs(len(source), recipe.noise, **size)
-    return PairBatches(source, recipe.preparation, recipe.noise, **size)
+        return DevicePairs(len(source), recipe.noise, neighbourhood=neighbourhood, **size)
+    return PairBatches(
+        source,
+        recipe.preparation,
+        recipe.noise,
+        neighbourhood=neighbourhood,
+        epochs_before=epochs_before,
+        **size,
+    )
 
 
 def _keep_state(folder: Path) -> keras.callbacks.BackupAndRestore:

@@ -172,16 +172,19 @@ class FolderPairs:
     def views(self, finger: int, rng: np.random.Generator) -> tuple[View, View]:
         """Two different impressions of a finger; the first one's upright crop is their frame."""
         first, second = (int(k) for k in rng.choice(self._fingers[finger], 2, replace=False))
+        centre = (self._half, self._half)
         return (
             View(
                 self._samples[first].image,
                 self._samples[first].mask,
                 self._upright(first, 0.0, (0.0, 0.0)),
+                centre,
             ),
             View(
                 self._samples[second].image,
                 self._samples[second].mask,
                 self._placed(self._gallery, second, first),
+                centre,
             ),
         )
 

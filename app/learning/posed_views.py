@@ -64,7 +64,8 @@ def _posed_view(fingers: Fingers, number: int, params: PreparationParams) -> Pos
     master = fingers.masters[number % len(fingers.masters)]
     drawn = draw_conditions(rng)
     turned = replace(drawn.touch, rotation_deg=float(rng.uniform(-IMPRESSION_DEG, IMPRESSION_DEG)))
-    view = view_of(impress(master, rng, replace(drawn, touch=turned)), params)
+    impression = impress(master, rng, replace(drawn, touch=turned))
+    view = view_of(impression, master.centre_px, params)
     core = np.linalg.solve(
         view.to_finger[:, :2], np.asarray(master.centre_px) - view.to_finger[:, 2]
     )

@@ -72,11 +72,17 @@ def impression_rng(seed: int, finger: int, impression: int) -> np.random.Generat
     return np.random.default_rng([seed, finger, impression, 1])
 
 
-def view_of(impression: Impression, params: PreparationParams) -> View:
-    """Segment and normalise an impression whose place on the finger is known."""
+def view_of(
+    impression: Impression, core_px: tuple[float, float], params: PreparationParams
+) -> View:
+    """Segment and normalise an impression whose place on the finger is known.
+
+    Args:
+        core_px: (x, y) of the core in the finger's master.
+    """
     mask = segment(impression.image, params)
     image = normalise(impression.image, mask, params)
-    return View(image, mask, impression.to_master)
+    return View(image, mask, impression.to_master, core_px)
 
 
 def sample_of(

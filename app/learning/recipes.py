@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from app.core.errors import InvalidInput
@@ -22,6 +22,10 @@ class Schedule(Params):
         steps_per_epoch: most batches between two checkpoints.
         batch_fingers: fingers a batch, two impressions each.
         learning_rate: peak of the cosine schedule, reached after ``warmup_steps``.
+        neighbours: how many of the fingers that look most alike to the encoder, as the fit begins,
+            each drawn finger brings along into the batch, see ``neighbourhood.Neighbourhood``.
+        frozen: layers whose names begin with one of these are kept as they are. Early ones cost
+            half of a step and change little once they are trained.
     """
 
     steps: int = 3600
@@ -31,6 +35,8 @@ class Schedule(Params):
     warmup_steps: int = 150
     weight_decay: float = 1e-3
     seed: int = 1
+    neighbours: int = 0
+    frozen: tuple[str, ...] = ()
 
     @property
     def epochs(self) -> int:
@@ -45,11 +51,17 @@ class Schedule(Params):
 
 @dataclass(frozen=True, slots=True)
 class ContrastParams(Params):
-    """Contrastive loss over all negatives of a batch, see ``losses.GridContrast``."""
+    """Contrastive loss over all negatives of a batch, see ``losses.GridContrast``.
+
+    Attributes:
+        shift_cells: displacement that the loss searches, each way: what matching will search makes
+            the impostors' scores, so it is at those that they are pushed apart.
+    """
 
     scale: float = 20.0
     margin: float = 0.1
     min_overlap_cells: float = 30.0
+    shift_cells: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,11 +72,14 @@ class PoseNoise(Params):
         rotation_deg: half the step of the searched rotations, and a little.
         shift_px: half a grid cell, and a little.
         common_rotation_deg: rotation that both impressions share.
+        upright: whether both are shown as the pose network brings them, upright with the core in
+            the middle; otherwise as the first one lay on its sensor.
     """
 
     rotation_deg: float = 7.0
     shift_px: float = 9.0
     common_rotation_deg: float = 20.0
+    upright: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +120,27 @@ class PoseSchedule(Params):
     learning_rate: float = 3e-3
 
 
+@dataclass(frozen=True, slots=True)
+class Refinement:
+    """A second fit of the encoder, from the weights of the first, nearer to what service asks."""
+
+    schedule: Schedule
+    contrast: ContrastParams
+    noise: PoseNoise
+
+    def to_dict(self) -> dict[str, Any]:
+        """For the manifest."""
+        return {
+            "schedule": self.schedule.to_dict(),
+            "contrast": self.contrast.to_dict(),
+            "noise": self.noise.to_dict(),
+        }
+
+
+SERVED_CONTRAST = ContrastParams(shift_cells=2)
+SERVED_NOISE = PoseNoise(rotation_deg=6.0, shift_px=9.0, common_rotation_deg=10.0, upright=True)
+"""The error that the pose network leaves, and half a step of the search."""
+
 SEARCH = MatchingParams(max_shift_cells=4, min_overlap_cells=20.0, subcell_shifts_px=(0.0, 8.0))
 """By half cells: what is left is within the pose error that training shows."""
 
@@ -124,6 +160,18 @@ class Recipe:
     contrast: ContrastParams = field(default_factory=ContrastParams)
     noise: PoseNoise = field(default_factory=PoseNoise)
     pose: PoseSchedule = field(default_factory=PoseSchedule)
+    refinement: Refinement | None = None
+
+    @property
+    def fits(self) -> tuple[Recipe, ...]:
+        """The fits of the encoder in order, each as a recipe of one."""
+        if self.refinement is None:
+            return (self,)
+        first = replace(self, refinement=None)
+        second = self.refinement
+        return first, replace(
+            first, schedule=second.schedule, contrast=second.contrast, noise=second.noise
+        )
 
     def encoder_params(self) -> dict[str, Any]:
         """What the architecture is built with."""
@@ -142,13 +190,30 @@ class Recipe:
             "contrast": self.contrast.to_dict(),
             "noise": self.noise.to_dict(),
             "pose": self.pose.to_dict(),
+            "refinement": None if self.refinement is None else self.refinement.to_dict(),
         }
 
 
 RECIPES: dict[str, Recipe] = {
     recipe.name: recipe
     for recipe in (
-        Recipe("default", "the recipe of the shipped model: over an hour on two cores"),
+        Recipe(
+            "default",
+            "the recipe of the shipped model: two hours on two cores with bfloat16",
+            refinement=Refinement(
+                Schedule(
+                    steps=1000,
+                    steps_per_epoch=50,
+                    neighbours=3,
+                    frozen=("stem", "stage1"),
+                    learning_rate=5e-4,
+                    warmup_steps=20,
+                    seed=2,
+                ),
+                SERVED_CONTRAST,
+                SERVED_NOISE,
+            ),
+        ),
         Recipe(
             "quick",
             "a few minutes from growing the prints to a calibrated model: to try things out, "
@@ -157,6 +222,8 @@ RECIPES: dict[str, Recipe] = {
             schedule=Schedule(
                 steps=60, steps_per_epoch=10, batch_fingers=16, learning_rate=3e-4, warmup_steps=10
             ),
+            contrast=SERVED_CONTRAST,
+            noise=SERVED_NOISE,
             pose=PoseSchedule(steps=0),
         ),
     )

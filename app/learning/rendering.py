@@ -40,6 +40,7 @@ from app.learning.touch import (
     placement,
     within,
 )
+from app.networks.pose import FARTHEST_CORE
 from app.synth.impression import CELL_MM, pores_of
 from app.synth.ridges import MasterPrint
 
@@ -59,12 +60,20 @@ class PairRenderer(layers.Layer):  # type: ignore[misc]
     Args:
         masters: of the population, all of one size, at ``params.dpi``.
         seed: of the noise that all impressions cut their pieces from.
+        upright: how a pair is shown, see ``recipes.PoseNoise``.
 
     Raises:
         ValueError: there are no masters, they are at another dpi, or too many for one table.
     """
 
-    def __init__(self, masters: Sequence[MasterPrint], params: PreparationParams, seed: int):
+    def __init__(
+        self,
+        masters: Sequence[MasterPrint],
+        params: PreparationParams,
+        seed: int,
+        *,
+        upright: bool = False,
+    ):
         super().__init__(trainable=False, dtype="float32", name="renderer")
         if not masters or any(master.dpi != params.dpi for master in masters):
             raise ValueError(f"the renderer needs masters at {params.dpi} dpi")
@@ -75,6 +84,8 @@ class PairRenderer(layers.Layer):  # type: ignore[misc]
         self._margin = params.block_px // 2
         self._side = params.size_px + 2 * self._margin
         self._cells = round(self._side / self._px / CELL_MM)
+        self._cores = np.array([master.centre_px for master in masters], np.float32)
+        self._upright = upright
         self._enlargement = enlargement(self._cells, self._side)
         self._skin = self._constant("skin", skin_table(masters))
         self._bank = self._constant("bank", draw_bank(seed, params.dpi))
@@ -131,8 +142,24 @@ class PairRenderer(layers.Layer):  # type: ignore[misc]
             capture["shift_px_x"], capture["shift_px_y"]
         )
         to_crop_centre = Similarity(shift=(-half, -half))
-        upright = Similarity(shift=foreground_centre(first, self._px))
-        return placement(first, self._px) @ upright @ common @ residual @ to_crop_centre
+        to_finger = self._around_core if self._upright else self._around_foreground
+        return to_finger(first) @ common @ residual @ to_crop_centre
+
+    def _around_foreground(self, first: Numbers) -> Similarity:
+        """From the middle of the first one's foreground, as it lies -> pixels of the master."""
+        return placement(first, self._px) @ Similarity(shift=foreground_centre(first, self._px))
+
+    def _around_core(self, first: Numbers) -> Similarity:
+        """From the core, or as near as a pose is followed, upright -> pixels of the master."""
+        fingers = ops.cast(first["finger"][:, 0, 0], "int32")
+        cores = ops.take(ops.convert_to_tensor(self._cores), fingers, axis=0)
+        to_master, limit = placement(first, self._px), FARTHEST_CORE * self._params.size_px
+        core = to_master.inverse()(cores[:, None, None, 0], cores[:, None, None, 1])
+        near_x, near_y = (
+            at + ops.clip(found - at, -limit, limit)
+            for found, at in zip(core, foreground_centre(first, self._px), strict=True)
+        )
+        return Similarity(shift=to_master(near_x, near_y))
 
     def _relief(
         self, capture: Numbers, to_master: Similarity, to_window: Similarity

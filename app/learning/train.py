@@ -99,6 +99,11 @@ class _Data:
     facts: dict[str, Any] = field(default_factory=dict)
     fingers: Fingers | None = None
 
+    def close(self) -> None:
+        """Stop what the source still makes."""
+        if not isinstance(self.source, Fingers):
+            self.source.close()
+
 
 def train(order: Order, sink: Sink) -> Trained:
     """Run a training order: data, fit, evaluation on held-out subjects, calibration, gate, export.
@@ -110,7 +115,10 @@ def train(order: Order, sink: Sink) -> Trained:
     phases, recipe = Phases(sink), order.recipe
     _check_base(order)
     data = _gather(order, phases)
-    encoder, epochs = _fit(order, data.source, phases)
+    try:
+        encoder, epochs = _fit(order, data.source, phases)
+    finally:
+        data.close()
     pose = _pose(order, data, phases)
     evaluations = _evaluate(encoder, pose, recipe, data, phases.begin("evaluating"))
     calibration = calibrate_encoder(
@@ -222,17 +230,22 @@ def _fit(
     order: Order, source: PairSource | Fingers, phases: Phases
 ) -> tuple[keras.Model, list[Epoch]]:
     """Train under the device's fast dtype; what comes out computes in float32."""
-    schedule = order.recipe.schedule
-    recipe = replace(
-        order.recipe,
-        schedule=replace(schedule, batch_fingers=min(schedule.batch_fingers, len(source))),
-    )
+    epochs: list[Epoch] = []
     with order.device.scope():
-        encoder = new_encoder(recipe, training_dtype(order.device))
+        encoder = new_encoder(order.recipe, training_dtype(order.device))
         if order.base is not None and not order.from_scratch:
             encoder.set_weights(order.base.encoder.get_weights())
-        epochs = fit(recipe, encoder, source, phases.fitting, order.backup)
-        trained = new_encoder(recipe)
+        for number, recipe in enumerate(order.recipe.fits):
+            backup = None if order.backup is None else order.backup / str(number)
+            seen, before = len(epochs), epochs[-1].step if epochs else 0
+            schedule = recipe.schedule
+            fitting = replace(
+                recipe,
+                schedule=replace(schedule, batch_fingers=min(schedule.batch_fingers, len(source))),
+            )
+            found = fit(fitting, encoder, source, phases.fitting, backup, epochs_before=seen)
+            epochs += [replace(epoch, step=before + epoch.step) for epoch in found]
+        trained = new_encoder(order.recipe)
         trained.set_weights(encoder.get_weights())
     return trained, epochs
 

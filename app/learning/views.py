@@ -32,15 +32,18 @@ class _Packed:
     image: NDArray[np.int8]
     mask: NDArray[np.uint8]
     to_finger: FloatArray
+    core_px: tuple[float, float]
 
     @classmethod
     def of(cls, view: View) -> _Packed:
         image = np.round(view.image * LEVELS).astype(np.int8)
-        return cls(image, np.round(view.mask * LEVELS).astype(np.uint8), view.to_finger)
+        mask = np.round(view.mask * LEVELS).astype(np.uint8)
+        return cls(image, mask, view.to_finger, view.core_px)
 
     def view(self) -> View:
         image = self.image.astype(np.float32) / np.float32(LEVELS)
-        return View(image, self.mask.astype(np.float32) / np.float32(LEVELS), self.to_finger)
+        mask = self.mask.astype(np.float32) / np.float32(LEVELS)
+        return View(image, mask, self.to_finger, self.core_px)
 
 
 class ViewPool:
@@ -120,7 +123,8 @@ class ViewPool:
         slot, generation = key
         finger = slot // self._per_finger
         rng = np.random.default_rng([self._fingers.seed, VIEW_STREAM, slot, generation])
-        return _Packed.of(view_of(impress(self._fingers.masters[finger], rng), self._params))
+        master = self._fingers.masters[finger]
+        return _Packed.of(view_of(impress(master, rng), master.centre_px, self._params))
 
     def _make_all(self, keys: list[tuple[int, int]]) -> dict[tuple[int, int], _Packed]:
         made: dict[tuple[int, int], _Packed] = {}

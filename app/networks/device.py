@@ -28,7 +28,10 @@ class Device:
 
     def scope(self) -> AbstractContextManager[None]:
         """Context in which variables are created on this device."""
-        scope: AbstractContextManager[None] = keras.device(self.id)
+        # Under PyTorch "cpu:0" is another device than "cpu": variables would be copies that take
+        # part in no gradient.
+        plain = self.backend == "torch" and self.id.startswith("cpu")
+        scope: AbstractContextManager[None] = keras.device("cpu" if plain else self.id)
         return scope
 
 

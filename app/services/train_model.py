@@ -13,7 +13,7 @@ from app.core.ports import Store, Transaction
 from app.core.records import Job, JobState, ModelAlias
 from app.learning.pose import TrainedPose
 from app.learning.progress import Sink
-from app.learning.recipes import Recipe, find_recipe
+from app.learning.recipes import Recipe, Schedule, find_recipe
 from app.learning.train import BaseModel, FolderData, Order, Trained, train
 from app.networks.device import Device
 from app.networks.restore import (
@@ -73,24 +73,34 @@ def recipe_of(spec: TrainingSpec) -> Recipe:
         InvalidInput: there is no such recipe.
     """
     recipe = find_recipe(spec.recipe)
-    schedule, population = recipe.schedule, recipe.population
-    if spec.steps is not None:
-        schedule = replace(
-            schedule,
-            steps=spec.steps,
-            steps_per_epoch=min(schedule.steps_per_epoch, spec.steps),
-            warmup_steps=min(schedule.warmup_steps, spec.steps // 4),
-        )
-    if spec.batch_fingers is not None:
-        schedule = replace(schedule, batch_fingers=spec.batch_fingers)
+    population, length, refinement = recipe.population, recipe.schedule.steps, recipe.refinement
+    schedule = _scheduled(recipe.schedule, spec, length)
+    if refinement is not None:
+        refinement = replace(refinement, schedule=_scheduled(refinement.schedule, spec, length))
     if spec.seed is not None:
-        schedule = replace(schedule, seed=spec.seed)
         population = replace(population, seed=SEEDS_FROM + SEEDS_APART * spec.seed)
     if spec.fingers is not None:
         population = replace(population, training=spec.fingers)
     if spec.calibration_fingers is not None:
         population = replace(population, calibration=spec.calibration_fingers)
-    return replace(recipe, schedule=schedule, population=population)
+    return replace(recipe, schedule=schedule, population=population, refinement=refinement)
+
+
+def _scheduled(schedule: Schedule, spec: TrainingSpec, length: int) -> Schedule:
+    """As ordered; ``length`` is that of the recipe's first fit, which the order's steps replace."""
+    if spec.steps is not None:
+        steps = max(1, round(schedule.steps * spec.steps / length))
+        schedule = replace(
+            schedule,
+            steps=steps,
+            steps_per_epoch=min(schedule.steps_per_epoch, steps),
+            warmup_steps=min(schedule.warmup_steps, steps // 4),
+        )
+    if spec.batch_fingers is not None:
+        schedule = replace(schedule, batch_fingers=spec.batch_fingers)
+    if spec.seed is not None:
+        schedule = replace(schedule, seed=spec.seed)
+    return schedule
 
 
 def train_model(tools: Training, spec: TrainingSpec, sink: Sink) -> TrainingOutcome:

@@ -43,7 +43,8 @@ class TrainingSpec:
         pattern: regular expression with named groups that reads labels from file names.
         dpi: resolution of the folder's images where the files do not say it.
         fingers: synthetic fingers to train on.
-        steps: batches in all.
+        steps: batches of the recipe's first fit; its refinement, if it has one, is shortened or
+            lengthened alike.
         batch_fingers: fingers a batch.
         calibration_fingers: synthetic fingers that make the table score -> FMR; n of them support
             no FMR below 60 / (n (n - 1)).

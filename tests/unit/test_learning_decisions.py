@@ -138,6 +138,15 @@ def test_an_order_changes_what_it_names() -> None:
     assert len(seeds) == 9
 
 
+def test_an_order_shortens_the_refinement_alike() -> None:
+    first, second = recipe_of(TrainingSpec(recipe="default", steps=36, batch_fingers=5)).fits
+    assert (first.schedule.steps, second.schedule.steps) == (36, 10)
+    assert (first.schedule.batch_fingers, second.schedule.batch_fingers) == (5, 5)
+    assert (first.noise.upright, second.noise.upright) == (False, True)
+    assert second.schedule.warmup_steps == 2
+    assert second.refinement is None
+
+
 @given(st.integers(1, 5000), st.integers(1, 300))
 def test_epochs_are_of_one_length_and_lose_no_step(steps: int, most: int) -> None:
     schedule = Schedule(steps=steps, steps_per_epoch=most)

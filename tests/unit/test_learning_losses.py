@@ -52,6 +52,19 @@ def test_training_sees_the_score_that_decides(seed: int) -> None:
             assert found[row, col] == pytest.approx(wanted, abs=1e-5)
 
 
+@given(st.integers(0, 2**32 - 1))
+@settings(max_examples=10, deadline=None)
+def test_training_searches_the_shifts_that_matching_does(seed: int) -> None:
+    cells, cover = random_grids(seed)
+    search = MatchingParams(rotations_deg=(0.0,), max_shift_cells=2, min_overlap_cells=3.0)
+    found = plain(grid_scores(cells, cover, 3.0, shift_cells=2))
+    for row in range(3):
+        for col in range(3):
+            probe = Probe(cells[row : row + 1], cover[row : row + 1])
+            wanted = compare(probe, Descriptor(cells[col], cover[col]), search)
+            assert found[row, col] == pytest.approx(wanted, abs=1e-5)
+
+
 def test_a_loss_worked_out_by_hand() -> None:
     scores = np.full((4, 4), 0.2, np.float32)
     scores[[0, 1, 2, 3], [1, 0, 3, 2]] = 0.8

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 
 import keras
@@ -16,6 +17,7 @@ from app.learning.folders import FolderPairs, LabelledSamples
 from app.learning.pairs import View, crop_pair
 from app.learning.prints import view_of
 from app.learning.recipes import PoseNoise
+from app.networks.pose import FARTHEST_CORE
 from app.synth.conditions import Conditions, Touch
 from app.synth.impression import impress
 from app.synth.ridges import MasterPrint, grow_master
@@ -33,8 +35,9 @@ def master(seed: int = 5) -> MasterPrint:
 
 
 def view(touch: Touch, finger: MasterPrint | None = None) -> View:
-    made = impress(finger or master(), np.random.default_rng(1), Conditions(touch=touch))
-    return view_of(made, PARAMS)
+    finger = finger or master()
+    made = impress(finger, np.random.default_rng(1), Conditions(touch=touch))
+    return view_of(made, finger.centre_px, PARAMS)
 
 
 def likeness(one: PreparedSample, other: PreparedSample) -> float:
@@ -63,8 +66,26 @@ def test_two_impressions_of_one_finger_lie_on_each_other(touch: Touch) -> None:
     first, second = view(Touch()), view(touch)
     assert likeness(*pair(first, second)) > 0.9
     assert likeness(*pair(second, first)) > 0.9
-    astray = View(second.image, second.mask, first.to_finger)  # as if it had not been moved
+    astray = replace(second, to_finger=first.to_finger)  # as if it had not been moved
     assert likeness(*pair(first, astray)) < 0.5
+
+
+@pytest.mark.parametrize("turn_deg", [0.0, 30.0])
+def test_upright_pairs_lie_as_the_pose_network_would_bring_them(turn_deg: float) -> None:
+    noise = replace(STILL, upright=True)
+    plain, _ = pair(view(Touch()), view(Touch()), noise)
+    first = view(Touch(rotation_deg=turn_deg, at_mm=(1.0, -1.0)))
+    for sample in pair(first, view(Touch(at_mm=(-1.0, 0.5))), noise):
+        assert likeness(plain, sample) > 0.9
+
+
+def test_a_core_far_outside_the_foreground_is_not_followed() -> None:
+    seen = view(Touch(semi_axes_mm=(3.5, 4.5)))
+    far = replace(seen, core_px=(seen.core_px[0] + 300.0, seen.core_px[1]))
+    sample, _ = pair(far, far, replace(STILL, upright=True))
+    _, cols = np.indices(sample.mask.shape)
+    centre = (cols * sample.mask).sum() / sample.mask.sum()
+    assert centre == pytest.approx(HALF - FARTHEST_CORE * PARAMS.size_px, abs=1.5)
 
 
 def test_the_first_crop_is_centred_on_the_finger() -> None:

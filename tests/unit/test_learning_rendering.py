@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -51,8 +52,8 @@ def masters() -> tuple[MasterPrint, ...]:
 
 
 @cache
-def renderer() -> PairRenderer:
-    return PairRenderer(masters(), PARAMS, seed=4)
+def renderer(upright: bool) -> PairRenderer:
+    return PairRenderer(masters(), PARAMS, seed=4, upright=upright)
 
 
 def order(
@@ -64,8 +65,8 @@ def order(
     return orders
 
 
-def render(orders: FloatArray) -> FloatArray:
-    return np.asarray(keras.ops.convert_to_numpy(renderer()(orders)))
+def render(orders: FloatArray, *, upright: bool = False) -> FloatArray:
+    return np.asarray(keras.ops.convert_to_numpy(renderer(upright)(orders)))
 
 
 def likeness(one: FloatArray, other: FloatArray, reach_px: int = 0) -> float:
@@ -143,14 +144,22 @@ def test_the_pose_error_moves_the_second_impression_only() -> None:
     ],
     ids=["perfect", "placed", "strained", "inked"],
 )
-def test_renders_what_the_generator_would_make(first: Conditions, second: Conditions) -> None:
+@pytest.mark.parametrize("upright", [False, True])
+def test_renders_what_the_generator_would_make(
+    first: Conditions, second: Conditions, upright: bool
+) -> None:
     rng = np.random.default_rng(3)
-    views = [view_of(impress(masters()[0], rng, made), PARAMS) for made in (first, second)]
-    expected = crop_pair(views[0], views[1], PARAMS, STILL, rng)
-    for sample, wanted in zip(render(order(0, first, second)), expected, strict=True):
+    finger = masters()[0]
+    views = [
+        view_of(impress(finger, rng, made), finger.centre_px, PARAMS) for made in (first, second)
+    ]
+    expected = crop_pair(views[0], views[1], PARAMS, replace(STILL, upright=upright), rng)
+    rendered = render(order(0, first, second), upright=upright)
+    for sample, wanted in zip(rendered, expected, strict=True):
         whole = np.dstack([wanted.image, wanted.mask])
         # The crop lies around the foreground that was found, here around the one that is known.
-        assert likeness(sample, whole, reach_px=4) > 0.75
+        # A crop around the core cuts some of the touch off, and the rest lies a little elsewhere.
+        assert likeness(sample, whole, reach_px=4) > (0.6 if upright else 0.75)
         assert sample[..., 1].sum() == pytest.approx(float(wanted.mask.sum()), rel=0.15)
 
 
@@ -233,7 +242,7 @@ def tiny_network() -> keras.Model:
 
 def fit_tiny(folder: Path, epochs: int) -> tuple[keras.Model, list[float]]:
     network = tiny_network()
-    model = train_on_renders(network, renderer())
+    model = train_on_renders(network, renderer(False))
     model.compile(keras.optimizers.AdamW(1e-2), GridContrast(20.0, 0.1, 8.0))
     keep = keras.callbacks.BackupAndRestore(str(folder), delete_checkpoint=False)
     history = model.fit(drawn(), epochs=epochs, callbacks=[keep], shuffle=False, verbose=0)
