@@ -7,12 +7,13 @@ from dataclasses import dataclass
 
 import keras
 import numpy as np
+from numpy.typing import NDArray
 
 from app.core.params import MatchingParams
 from app.core.types import Descriptor, FloatArray, PreparedSample, Probe
 from app.evaluation.report import Evaluation, evaluate_scores
 from app.imaging.normalise import search_views
-from app.learning.prints import Fingers, Report, samples_of
+from app.learning.prints import Fingers, Report, partial_touches, samples_of
 from app.learning.recipes import Recipe
 from app.matching.calibration import Calibration, calibrate
 from app.matching.score import compare_pairs, stack_references, upright_references
@@ -85,8 +86,13 @@ def judge(
     held_out: Fingers,
     report: Report | None = None,
     pose: keras.Model | None = None,
-) -> Evaluation:
-    """Error rates on synthetic fingers that the training never saw, all pairs."""
+) -> dict[str, Evaluation]:
+    """Error rates on synthetic fingers that the training never saw, all pairs.
+
+    Returns:
+        ``synthetic``, and ``synthetic_whole``: the same without the touches that the generator drew
+        as partial, where enough are left to compare.
+    """
     impressions = recipe.population.impressions
     of = len(held_out.masters) * impressions
     gallery = embed_gallery(
@@ -96,8 +102,21 @@ def judge(
         None if report is None else lambda done: report(done, of),
         _run_of(pose),
     )
-    fingers = [str(k) for k in range(len(held_out.masters)) for _ in range(impressions)]
-    return evaluate_scores("synthetic", fingers, gallery.scores(recipe.matching))
+    fingers = np.repeat(np.arange(len(held_out)), impressions)
+    scores = gallery.scores(recipe.matching)
+    whole = np.flatnonzero(~partial_touches(held_out, impressions))
+    subsets = {"synthetic": np.arange(len(fingers)), "synthetic_whole": whole}
+    return {
+        name: evaluate_scores(name, fingers[rows].astype(str).tolist(), scores[np.ix_(rows, rows)])
+        for name, rows in subsets.items()
+        if name == "synthetic" or _can_be_compared(fingers[rows])
+    }
+
+
+def _can_be_compared(fingers: NDArray[np.int64]) -> bool:
+    """Whether there is a finger twice, and another one."""
+    _, counts = np.unique(fingers, return_counts=True)
+    return len(counts) > 1 and bool(counts.max() > 1)
 
 
 def judge_samples(

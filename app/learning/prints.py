@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from multiprocessing import get_context
 
 import numpy as np
+from numpy.typing import NDArray
 
 from app.core.params import PreparationParams
 from app.core.types import PreparedSample
@@ -17,6 +18,7 @@ from app.imaging.normalise import normalise
 from app.imaging.pipeline import prepare_impression
 from app.imaging.segment import segment
 from app.learning.pairs import View
+from app.synth.conditions import draw_conditions
 from app.synth.impression import Impression, impress
 from app.synth.population import finger_seed
 from app.synth.ridges import MasterPrint, grow_master
@@ -92,6 +94,13 @@ def sample_of(
     rng = impression_rng(fingers.seed, finger, impression)
     made = impress(fingers.masters[finger], rng)
     return prepare_impression(made.image, made.dpi, params)
+
+
+def partial_touches(fingers: Fingers, impressions: int) -> NDArray[np.bool_]:
+    """Which of ``samples_of`` the generator drew as touches of a part of the finger."""
+    keys = ((k, n) for k in range(len(fingers)) for n in range(impressions))
+    drawn = (draw_conditions(impression_rng(fingers.seed, *key)) for key in keys)
+    return np.array([conditions.partial for conditions in drawn], np.bool_)
 
 
 def samples_of(

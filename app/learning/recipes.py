@@ -97,7 +97,7 @@ class Population(Params):
     training: int = 3000
     views: int = 4
     renewed_share: float = 0.08
-    held_out: int = 150
+    held_out: int = 300
     impressions: int = 4
     calibration: int = 2500
     seed: int = 20_000

@@ -269,7 +269,7 @@ def _evaluate(
     encoder: keras.Model, pose: TrainedPose | None, recipe: Recipe, data: _Data, report: Report
 ) -> dict[str, Evaluation]:
     upright = _network(pose)
-    found = {"synthetic": judge(encoder, recipe, data.held_out, report, upright)}
+    found = judge(encoder, recipe, data.held_out, report, upright)
     if data.site is not None:
         site = data.site
         found["site"] = judge_samples(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -31,6 +32,9 @@ _GRADIENT = np.stack(
 _LEAST_ENERGY = 0.01
 
 Run = Callable[[FloatArray], FloatArray]
+
+FIRST_LOOKS_DEG = (0.0, 40.0, -40.0)
+"""By how much samples are turned back for the first looks; the sample as it is comes first."""
 
 FARTHEST_CORE = 0.2
 """Of the crop's side, at one look: further out there would be too little left of the finger."""
@@ -107,21 +111,36 @@ def read_pose(output: FloatArray, size_px: int) -> Pose:
     return Pose(math.degrees(math.atan2(sin, cos)), (core_px[0], core_px[1]))
 
 
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """A pose and how sure the network was of it: the length of its vector, see ``pose_loss``."""
+
+    pose: Pose
+    confidence: float
+
+
 def refined_poses(run: Run, samples: Sequence[PreparedSample]) -> list[Pose]:
-    """Poses of a batch by two looks, the second at the samples as the first one aligns them.
+    """Poses of a batch: the surest of some first looks, and one more at what that one aligns.
 
-    What the network gets wrong depends on how a finger lies; after the first look all lie alike.
+    What the network gets wrong depends on how a finger lies. So it is turned for each of the first
+    looks, lest one that lies far from upright be taken for another flow; and for the last look all
+    fingers lie alike.
     """
-    first = _seen(run, samples)
+    firsts = [_looks(run, samples, [Pose(start)] * len(samples)) for start in FIRST_LOOKS_DEG]
+    surest = [max(of_one, key=lambda look: look.confidence) for of_one in zip(*firsts, strict=True)]
+    return [look.pose for look in _looks(run, samples, [look.pose for look in surest])]
+
+
+def _looks(run: Run, samples: Sequence[PreparedSample], poses: Sequence[Pose]) -> list[_Look]:
+    """The network at the samples as poses align them; what it finds counts from there."""
     aligned = [
-        search_views(sample, pose, AS_IT_IS)[0] for sample, pose in zip(samples, first, strict=True)
+        search_views(sample, pose, AS_IT_IS)[0] for sample, pose in zip(samples, poses, strict=True)
     ]
-    return [pose.then(seen) for pose, seen in zip(first, _seen(run, aligned), strict=True)]
-
-
-def _seen(run: Run, samples: Sequence[PreparedSample]) -> list[Pose]:
-    inputs = stack_samples(samples)
-    return [read_pose(output, inputs.shape[1]) for output in run(inputs)]
+    inputs = stack_samples(aligned)
+    return [
+        _Look(pose.then(read_pose(output, inputs.shape[1])), math.hypot(output[0], output[1]))
+        for pose, output in zip(poses, run(inputs), strict=True)
+    ]
 
 
 def find_poses(

@@ -96,21 +96,26 @@ class Sensor:
 
 @dataclass(frozen=True, slots=True)
 class Conditions:
-    """Conditions of one capture; the defaults are a perfect one."""
+    """Conditions of one capture; the defaults are a perfect one.
+
+    Attributes:
+        partial: whether the touch was drawn as one of a part of the finger.
+    """
 
     touch: Touch = field(default_factory=Touch)
     skin: Skin = field(default_factory=Skin)
     sensor: Sensor = field(default_factory=Sensor)
+    partial: bool = False
 
 
 def draw_conditions(rng: np.random.Generator) -> Conditions:
     """Conditions of one capture, independent of the other captures of its finger."""
-    return Conditions(draw_touch(rng), draw_skin(rng), draw_sensor(rng))
+    partial = bool(rng.random() < PARTIAL_SHARE)
+    return Conditions(draw_touch(rng, partial=partial), draw_skin(rng), draw_sensor(rng), partial)
 
 
-def draw_touch(rng: np.random.Generator) -> Touch:
-    """From a full, central touch to a partial one of a side or the tip."""
-    partial = rng.random() < PARTIAL_SHARE
+def draw_touch(rng: np.random.Generator, *, partial: bool) -> Touch:
+    """A full, more or less central touch, or a partial one of a side or the tip."""
     size = rng.beta(2.4, 1.7) * (0.5 if partial else 1.0)
     wander = 2.0 if partial else 1.0
     strain = min(rng.gamma(1.8, 0.65), 2.8)

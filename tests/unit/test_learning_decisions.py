@@ -12,20 +12,17 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from app.core.errors import Cancelled, InvalidInput
-from app.core.params import MatchingParams, PreparationParams
-from app.core.types import Descriptor, PreparedSample
+from app.core.params import PreparationParams
+from app.core.types import PreparedSample
 from app.evaluation.report import Evaluation
 from app.learning.fit import FitProgress
 from app.learning.folders import LabelledSamples, read_folder, split_subjects
 from app.learning.gate import Judged, decide
-from app.learning.judge import embed_gallery, judge_samples
 from app.learning.prints import grow_fingers, impression_rng
 from app.learning.progress import Phases
 from app.learning.recipes import RECIPES, Schedule, find_recipe
 from app.learning.train import _same_weights
-from app.matching.score import compare
 from app.networks.encoder import build_encoder
-from app.networks.forward import inference_function
 from app.services.train_model import recipe_of
 from app.services.training_spec import TrainingSpec
 from tests.fakes.prints import blank_png, print_png
@@ -256,50 +253,9 @@ def test_too_few_fingers_are_refused(tmp_path: Path) -> None:
     assert len(caught.value.context["skipped"]) == 6
 
 
-# --- judging -------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def encoder() -> keras.Model:
-    keras.utils.set_random_seed(1)
-    return build_encoder(
-        "grid_encoder", {"size_px": 32, "widths": (4, 4, 4), "blocks": (1, 1), "channels": 4}
-    )
-
-
-def noise_samples(count: int) -> list[PreparedSample]:
-    rng = np.random.default_rng(5)
-    full = np.ones((32, 32), np.float32)
-    return [
-        PreparedSample(rng.uniform(-1, 1, (32, 32)).astype(np.float32), full) for _ in range(count)
-    ]
-
-
-def test_a_gallery_scores_as_the_service_does(encoder: keras.Model) -> None:
-    params = MatchingParams((-10.0, 0.0, 10.0), 1, 4.0)
-    samples, done = noise_samples(5), list[int]()
-    gallery = embed_gallery(inference_function(encoder), samples, params, done.append)
-    assert done == [1, 2, 3, 4, 5]
-    scores = gallery.scores(params)
-    for row in range(5):
-        for col in range(row, 5):
-            upright = embed_gallery(inference_function(encoder), [samples[col]], params)
-            wanted = compare(
-                gallery.probes[row], Descriptor(upright.cells[0], upright.mask[0]), params
-            )
-            assert scores[row, col] == pytest.approx(wanted, abs=2e-3)
-    np.testing.assert_allclose(np.diag(scores), 1.0, atol=2e-3)
-
-
-def test_samples_that_are_the_same_make_no_errors(encoder: keras.Model) -> None:
-    samples = [sample for sample in noise_samples(4) for _ in range(2)]
-    fingers = [str(k) for k in range(4) for _ in range(2)]
-    found = judge_samples(encoder, "site", samples, fingers, MatchingParams((0.0,), 0, 4.0))
-    assert (found.name, found.genuine, found.impostor, found.eer) == ("site", 4, 24, 0.0)
-
-
-def test_models_of_another_shape_are_told_apart(encoder: keras.Model) -> None:
-    other = {"size_px": 32, "widths": (4, 4, 8), "blocks": (1, 1), "channels": 4}
+def test_models_of_another_shape_are_told_apart() -> None:
+    one = {"size_px": 32, "widths": (4, 4, 4), "blocks": (1, 1), "channels": 4}
+    encoder, other = build_encoder("grid_encoder", one), one | {"widths": (4, 4, 8)}
     assert _same_weights(encoder, keras.models.clone_model(encoder))
     assert not _same_weights(encoder, build_encoder("grid_encoder", other))
 

@@ -18,6 +18,7 @@ from app.imaging.normalise import search_views
 from app.networks.forward import inference_function
 from app.networks.pose import (
     FARTHEST_CORE,
+    FIRST_LOOKS_DEG,
     RidgeFlow,
     build_pose,
     find_poses,
@@ -98,7 +99,22 @@ def test_every_sample_gets_its_own_pose() -> None:
     assert len({round(pose.rotation_deg, 3) for _, pose in found}) == 5
 
 
-def test_the_second_look_is_at_what_the_first_one_aligned() -> None:
+def test_the_surest_of_the_first_looks_is_followed() -> None:
+    looks = iter([(0.2, 10.0), (0.9, 5.0), (0.3, -20.0), (1.0, 3.0)])
+
+    def run(inputs: FloatArray) -> FloatArray:
+        length, angle = next(looks)
+        turn = math.radians(angle)
+        row = [length * math.cos(turn), length * math.sin(turn), 0.0, 0.0]
+        return np.repeat(np.array([row], np.float32), len(inputs), axis=0)
+
+    image = ridges(20.0)[0]
+    (found,) = refined_poses(run, [PreparedSample(image[..., 0], image[..., 1])])
+    assert found.rotation_deg == pytest.approx(FIRST_LOOKS_DEG[1] + 5.0 + 3.0, abs=0.01)
+    assert not list(looks)
+
+
+def test_the_last_look_is_at_what_the_surest_one_aligned() -> None:
     """A network that always sees the same: two looks add up, the second in the turned frame."""
     output = np.array([[math.cos(math.radians(30.0)), 0.5, 0.1, 0.0]], np.float32)
     image = ridges(20.0)[0]
