@@ -36,11 +36,11 @@ class Phases:
 
         return report
 
-    def fitting(self, at: FitProgress) -> None:
+    def fitting(self, at: FitProgress, phase: str = "training") -> None:
         """The fit reports by itself."""
         self._sink(
             {
-                "phase": "training",
+                "phase": phase,
                 "done": at.step,
                 "of": at.steps,
                 "eta_s": _seconds(at.eta_s),

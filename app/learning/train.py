@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -243,7 +244,8 @@ def _fit(
                 recipe,
                 schedule=replace(schedule, batch_fingers=min(schedule.batch_fingers, len(source))),
             )
-            found = fit(fitting, encoder, source, phases.fitting, backup, epochs_before=seen)
+            watch = partial(phases.fitting, phase="training" if number == 0 else "refining")
+            found = fit(fitting, encoder, source, watch, backup, epochs_before=seen)
             epochs += [replace(epoch, step=before + epoch.step) for epoch in found]
         trained = new_encoder(order.recipe)
         trained.set_weights(encoder.get_weights())

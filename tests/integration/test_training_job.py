@@ -24,7 +24,16 @@ from app.inference.loading import Loader
 from app.learning import train as training
 from app.learning.fit import new_encoder
 from app.learning.prints import Fingers, Report
-from app.learning.recipes import RECIPES, Population, PoseSchedule, Recipe, Schedule
+from app.learning.recipes import (
+    RECIPES,
+    ContrastParams,
+    Population,
+    PoseNoise,
+    PoseSchedule,
+    Recipe,
+    Refinement,
+    Schedule,
+)
 from app.learning.train import BaseModel, FolderData, Order, train
 from app.networks.device import find_device
 from app.services.serve_models import Serving, follow_aliases, start_serving
@@ -47,7 +56,13 @@ TINY = Recipe(
     population=Population(training=4, held_out=4, impressions=2, calibration=12, seed=500),
     schedule=Schedule(6, 2, 4, 2e-3, 1, 1e-3, 1),
     pose=PoseSchedule(steps=2, batch=4, impressions=4),
+    refinement=Refinement(
+        Schedule(2, 1, 4, 1e-3, 0, 1e-3, 2, neighbours=1, frozen=("stem",)),
+        ContrastParams(min_overlap_cells=10.0, shift_cells=1),
+        PoseNoise(upright=True),
+    ),
 )
+EPOCHS = 5
 
 
 @cache
@@ -132,7 +147,7 @@ def test_a_model_is_trained_served_and_trained_on(settings: Settings, home: Home
     assert manifest.training["recipe"] == json.loads(json.dumps(TINY.to_dict()))
     assert manifest.training["data"]["kind"] == "synthetic"
     assert manifest.training["pose"]["impressions"] == 8
-    assert len(manifest.training["epochs"]) == 3
+    assert [epoch["step"] for epoch in manifest.training["epochs"]] == [2, 4, 6, 7, 8]
     assert (home.registry.folder(model_id) / "training.png").read_bytes().startswith(b"\x89PNG")
     assert alias(home, ModelAlias.CANDIDATE) == model_id
     assert not (settings.home / "work" / first).exists()
@@ -155,7 +170,7 @@ def test_a_model_is_trained_served_and_trained_on(settings: Settings, home: Home
     tuned = home.registry.verify(job.result["model_id"])
     assert tuned.id != model_id
     assert tuned.parent == model_id
-    assert set(job.result["evaluations"]) == {"synthetic", "site"}
+    assert set(job.result["evaluations"]) == {"synthetic", "synthetic_whole", "site"}
     data = tuned.training["data"]
     assert (data["kind"], data["images"], data["fingers"]) == ("folder", 12, 6)
     assert data["learned_fingers"] + data["held_out_fingers"] == 6
@@ -164,6 +179,7 @@ def test_a_model_is_trained_served_and_trained_on(settings: Settings, home: Home
     assert [reason.split(":")[0] for reason in job.result["gate"]["reasons"]] == [
         "calibration",
         "synthetic",
+        "synthetic_whole",
         "site",
     ]
     assert job.result["promotion_requested"] is False  # it was not asked for
@@ -186,7 +202,7 @@ def test_a_worker_that_is_stopped_goes_on_where_it_was(settings: Settings, home:
         ) -> Callable[[], None]:
             def told(progress: dict[str, Any]) -> None:
                 phases.append(progress["phase"])
-                if progress.get("epoch") == 3:
+                if progress["phase"] == "refining" and progress["epoch"] == 2:
                     stopping.set()
                 sink(progress)
 
@@ -201,13 +217,14 @@ def test_a_worker_that_is_stopped_goes_on_where_it_was(settings: Settings, home:
         "growing prints (training)",
         "making impressions",
         "training",
+        "refining",
     ]
     work(settings)
     job = stored(home, job_id)
     assert (job.state, job.problem) == (JobState.SUCCEEDED, None)
     assert job.result is not None
     manifest = home.registry.manifest(job.result["model_id"])
-    assert len(manifest.training["epochs"]) == 3  # two of them before the kill
+    assert len(manifest.training["epochs"]) == EPOCHS  # four of them before the kill
     assert not (settings.home / "work" / job_id).exists()
 
 
