@@ -59,7 +59,7 @@ training-speed: $(VENV)/.test ## Images a second of making prints, of the traini
 walkthrough: $(VENV)/.test ## Run the README's walk-through and put its output there
 	$(BIN)/python -m tests.e2e.walkthrough
 
-shipped-model: $(VENV)/.test ## Train the shipped model again (about an hour on two cores)
+shipped-model: $(VENV)/.test ## Train the shipped model again (two hours on two cores with bfloat16)
 	$(BIN)/whorl train --recipe default --scratch --out model_store/shipped --backup build/fit
 
 clean: ## Remove the environment and caches, never ./var

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -89,7 +89,7 @@ def training_speed(
 ) -> None:
     """Measure the speed of training with the default recipe, and of its parts."""
     screen = console()
-    recipe, device = find_recipe("default"), find_device(Settings().device)
+    recipe, device = find_recipe("default").fits[0], find_device(Settings().device)
     count = max(fingers, recipe.schedule.batch_fingers)
     seed, dpi = recipe.population.seed, recipe.preparation.dpi
     with training_display(screen) as sink:
@@ -113,12 +113,12 @@ def measure_speeds(
     """
     phases.begin("measuring the generator")
     generator = _generator(recipe, fingers, seconds)
-    pool = _pool(recipe, fingers, 0.0, phases)
-    start = time.monotonic()
-    pool.begin_epoch(0)
-    refill = len(fingers.masters) * recipe.population.views / (time.monotonic() - start)
-    phases.begin("measuring the crops")
-    crops, batch = _crops(recipe, pool, seconds)
+    with closing(_pool(recipe, fingers, 0.0, phases)) as pool:
+        start = time.monotonic()
+        pool.begin_epoch(0)
+        refill = len(fingers.masters) * recipe.population.views / (time.monotonic() - start)
+        phases.begin("measuring the crops")
+        crops, batch = _crops(recipe, pool, seconds)
     phases.begin("measuring the step")
     step = _step(recipe, device, batch, seconds)
     together, waited_share = _together(recipe, device, fingers, seconds * step, phases)
@@ -248,7 +248,7 @@ def _together(
     short = replace(schedule, steps=2 * steps, steps_per_epoch=steps, warmup_steps=1)
     asked = replace(recipe, schedule=short)
     ends: list[float] = []
-    with device.scope():
+    with device.scope(), closing(pool):
         encoder = new_encoder(asked, training_dtype(device))
         epochs = fit(asked, encoder, pool, lambda _: ends.append(time.monotonic()))
     pace = steps * 2 * schedule.batch_fingers / (ends[-1] - ends[steps - 1])

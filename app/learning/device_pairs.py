@@ -22,7 +22,7 @@ CAPTURES = 16384
 def condition_columns() -> tuple[str, ...]:
     """Names of the numbers of ``condition_row``; those of a pair of numbers end in ``_x``, ``_y``.
 
-    They are the fields of ``Conditions``, whichever these are.
+    They are the fields of its touch, skin and sensor, whichever these are.
     """
     names: list[str] = []
     for part in _parts(Conditions()):

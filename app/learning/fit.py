@@ -20,7 +20,7 @@ from app.learning.history import Epoch, History
 from app.learning.losses import GridContrast
 from app.learning.neighbourhood import Neighbourhood
 from app.learning.neighbours import find_neighbours
-from app.learning.prints import Fingers
+from app.learning.prints import Fingers, Report
 from app.learning.recipes import Recipe, Schedule
 from app.learning.rendering import PairRenderer, train_on_renders
 from app.networks.encoder import build_encoder
@@ -168,6 +168,7 @@ def fit(
     backup: Path | None = None,
     *,
     epochs_before: int = 0,
+    looking: Report | None = None,
 ) -> list[Epoch]:
     """Train an encoder in place; the source is the caller's to close.
 
@@ -178,12 +179,13 @@ def fit(
         backup: a folder for the state after every epoch; a fit that finds one there resumes with
             the next epoch. Whoever gave the folder removes it.
         epochs_before: of earlier fits from the same source.
+        looking: told (done, of) fingers while their neighbours are found; may raise to stop.
 
     Returns:
         Every epoch, those before a resumption too.
     """
     schedule = recipe.schedule
-    neighbourhood = find_neighbours(encoder, recipe, source, epochs_before)
+    neighbourhood = find_neighbours(encoder, recipe, source, epochs_before, looking)
     batches = _batches(recipe, source, neighbourhood, epochs_before)
     history = History(backup)
     callbacks: list[Any] = [_Reporter(recipe, watch, batches, history)]
@@ -197,8 +199,15 @@ def fit(
 
 @contextmanager
 def _frozen(encoder: keras.Model, beginnings: tuple[str, ...]) -> Iterator[None]:
-    """Keep the layers whose names begin like this as they are, for a while."""
+    """Keep the layers whose names begin like this as they are, for a while.
+
+    Raises:
+        ValueError: no layer's name begins so.
+    """
     kept = [layer for layer in encoder.layers if layer.name.startswith(beginnings)]
+    unknown = [one for one in beginnings if not any(k.name.startswith(one) for k in kept)]
+    if unknown:
+        raise ValueError(f"no layer's name begins with {', '.join(unknown)}")
     for layer in kept:
         layer.trainable = False
     try:

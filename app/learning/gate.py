@@ -9,6 +9,8 @@ from app.evaluation.report import Evaluation
 from app.matching.calibration import DEFAULT_FMR
 
 POLICY_FMR = "0.01"
+WHOLE = "synthetic_whole"
+"""Held-out synthetic fingers without the touches that were drawn as partial."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +45,8 @@ def decide(challenger: Judged, champion: Judged, target: str) -> GateDecision:
         + ("" if better else " (too few fingers)")
     ]
     for name, new in challenger.evaluations.items():
+        if name == WHOLE:  # a part of another set has no say of its own
+            continue
         old = champion.evaluations[name]
         miss_new, miss_old = new.fnmr_at_fmr[POLICY_FMR], old.fnmr_at_fmr[POLICY_FMR]
         worse = miss_new is not None and miss_old is not None and miss_new > miss_old

@@ -13,6 +13,7 @@ from app.core.params import MatchingParams
 from app.core.types import Descriptor, FloatArray, PreparedSample, Probe
 from app.evaluation.report import Evaluation, evaluate_scores
 from app.imaging.normalise import search_views
+from app.learning.gate import WHOLE
 from app.learning.prints import Fingers, Report, partial_touches, samples_of
 from app.learning.recipes import Recipe
 from app.matching.calibration import Calibration, calibrate
@@ -105,11 +106,11 @@ def judge(
     fingers = np.repeat(np.arange(len(held_out)), impressions)
     scores = gallery.scores(recipe.matching)
     whole = np.flatnonzero(~partial_touches(held_out, impressions))
-    subsets = {"synthetic": np.arange(len(fingers)), "synthetic_whole": whole}
+    subsets = {"synthetic": np.arange(len(fingers)), WHOLE: whole}
     return {
         name: evaluate_scores(name, fingers[rows].astype(str).tolist(), scores[np.ix_(rows, rows)])
         for name, rows in subsets.items()
-        if name == "synthetic" or _can_be_compared(fingers[rows])
+        if name != WHOLE or _can_be_compared(fingers[rows])
     }
 
 

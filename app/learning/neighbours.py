@@ -11,15 +11,16 @@ from collections.abc import Iterator
 
 import keras
 import numpy as np
+from numpy.typing import NDArray
 
-from app.core.types import FloatArray, PreparedSample
+from app.core.params import MatchingParams
+from app.core.types import Descriptor, PreparedSample, Probe
 from app.learning.batches import PairSource
-from app.learning.losses import grid_scores
 from app.learning.neighbourhood import Neighbourhood
 from app.learning.pairs import View, crop_pair
-from app.learning.prints import Fingers, impression_rng, view_of
-from app.learning.recipes import PoseNoise, Recipe
-from app.matching.score import stack_references
+from app.learning.prints import Fingers, Report, impression_rng, view_of
+from app.learning.recipes import ContrastParams, PoseNoise, Recipe
+from app.matching.score import compare_many, stack_references
 from app.networks.forward import embed_all, inference_function
 from app.synth.impression import impress
 
@@ -30,25 +31,39 @@ EXACT = PoseNoise(rotation_deg=0.0, shift_px=0.0, common_rotation_deg=0.0, uprig
 
 
 def find_neighbours(
-    encoder: keras.Model, recipe: Recipe, source: PairSource | Fingers, epoch: int = 0
+    encoder: keras.Model,
+    recipe: Recipe,
+    source: PairSource | Fingers,
+    epoch: int = 0,
+    report: Report | None = None,
 ) -> Neighbourhood | None:
     """By one upright impression of every finger, at the shifts that the loss searches as well.
 
     Args:
         epoch: of the source, whose impressions are looked at.
+        report: told (done, of) fingers; may raise to stop.
 
     Returns:
         None where the recipe wants no neighbours, or there are too few fingers to have any.
     """
-    brought, known = recipe.schedule.neighbours, min(NEAREST, len(source) - 1)
+    count = len(source)
+    brought, known = recipe.schedule.neighbours, min(NEAREST, count - 1)
     if brought == 0 or known < 1:
         return None
     if not isinstance(source, Fingers):
         source.begin_epoch(epoch)
-    found = list(embed_all(inference_function(encoder), _portraits(source, recipe)))
-    scores = _alikeness(*stack_references(found), recipe)
-    np.fill_diagonal(scores, -np.inf)
-    return Neighbourhood(np.argsort(-scores, axis=1)[:, :known], min(brought, known))
+    portraits = _told(_portraits(source, recipe), count, report)
+    found = list(embed_all(inference_function(encoder), portraits))
+    return Neighbourhood(_nearest(found, known, recipe.contrast), min(brought, known))
+
+
+def _told(
+    samples: Iterator[PreparedSample], count: int, report: Report | None
+) -> Iterator[PreparedSample]:
+    for done, sample in enumerate(samples, 1):
+        yield sample
+        if report is not None:
+            report(done, count)
 
 
 def _portraits(source: PairSource | Fingers, recipe: Recipe) -> Iterator[PreparedSample]:
@@ -64,8 +79,14 @@ def _view(source: PairSource | Fingers, finger: int, recipe: Recipe) -> View:
     return view_of(impress(master, rng), master.centre_px, recipe.preparation)
 
 
-def _alikeness(cells: FloatArray, cover: FloatArray, recipe: Recipe) -> FloatArray:
-    """float32 [n, n]: the scores that the loss would see."""
-    contrast = recipe.contrast
-    scores = grid_scores(cells, cover, contrast.min_overlap_cells, contrast.shift_cells)
-    return np.array(keras.ops.convert_to_numpy(scores), np.float32)
+def _nearest(found: list[Descriptor], known: int, contrast: ContrastParams) -> NDArray[np.int64]:
+    """int [n, known]: of every descriptor the others with the highest scores, the highest first."""
+    cells, mask = stack_references(found)
+    search = MatchingParams((0.0,), contrast.shift_cells, contrast.min_overlap_cells)
+    nearest = np.empty((len(found), known), np.int64)
+    for row in range(len(found)):
+        probe = Probe(cells[row : row + 1], mask[row : row + 1])
+        scores = compare_many(probe, cells, mask, search)
+        scores[row] = -np.inf
+        nearest[row] = np.argsort(-scores)[:known]
+    return nearest

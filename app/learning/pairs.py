@@ -63,7 +63,7 @@ def _crop_frame(view: View, size: int) -> FloatArray:
 def _upright_frame(view: View, size: int) -> FloatArray:
     """3x3: crop pixel -> view pixel, the finger upright and its core in the middle.
 
-    As in service a core is not followed further than ``FARTHEST_CORE`` from the centroid.
+    A core is followed as far from the centroid as one look in service does.
     """
     to_finger, half = _square(view.to_finger), (size - 1) / 2
     to_view = np.linalg.inv(to_finger)

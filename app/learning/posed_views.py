@@ -66,9 +66,7 @@ def _posed_view(fingers: Fingers, number: int, params: PreparationParams) -> Pos
     turned = replace(drawn.touch, rotation_deg=float(rng.uniform(-IMPRESSION_DEG, IMPRESSION_DEG)))
     impression = impress(master, rng, replace(drawn, touch=turned))
     view = view_of(impression, master.centre_px, params)
-    core = np.linalg.solve(
-        view.to_finger[:, :2], np.asarray(master.centre_px) - view.to_finger[:, 2]
-    )
+    core = np.linalg.solve(view.to_finger[:, :2], np.asarray(view.core_px) - view.to_finger[:, 2])
     return PosedView(
         np.round(view.image * 127.0).astype(np.int8),
         view.mask.astype(np.uint8),

@@ -37,7 +37,7 @@ class Phases:
         return report
 
     def fitting(self, at: FitProgress, phase: str = "training") -> None:
-        """The fit reports by itself."""
+        """A fit reports by itself, as the phase of that name."""
         self._sink(
             {
                 "phase": phase,

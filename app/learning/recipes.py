@@ -202,7 +202,7 @@ RECIPES: dict[str, Recipe] = {
             "the recipe of the shipped model: two hours on two cores with bfloat16",
             refinement=Refinement(
                 Schedule(
-                    steps=1000,
+                    steps=800,
                     steps_per_epoch=50,
                     neighbours=3,
                     frozen=("stem", "stage1"),

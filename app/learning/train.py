@@ -232,21 +232,25 @@ def _fit(
 ) -> tuple[keras.Model, list[Epoch]]:
     """Train under the device's fast dtype; what comes out computes in float32."""
     epochs: list[Epoch] = []
+    seen = before = 0
     with order.device.scope():
         encoder = new_encoder(order.recipe, training_dtype(order.device))
         if order.base is not None and not order.from_scratch:
             encoder.set_weights(order.base.encoder.get_weights())
         for number, recipe in enumerate(order.recipe.fits):
             backup = None if order.backup is None else order.backup / str(number)
-            seen, before = len(epochs), epochs[-1].step if epochs else 0
             schedule = recipe.schedule
             fitting = replace(
                 recipe,
                 schedule=replace(schedule, batch_fingers=min(schedule.batch_fingers, len(source))),
             )
             watch = partial(phases.fitting, phase="training" if number == 0 else "refining")
-            found = fit(fitting, encoder, source, watch, backup, epochs_before=seen)
+            looking = phases.begin("finding neighbours") if schedule.neighbours else None
+            found = fit(
+                fitting, encoder, source, watch, backup, epochs_before=seen, looking=looking
+            )
             epochs += [replace(epoch, step=before + epoch.step) for epoch in found]
+            seen, before = seen + schedule.epochs, before + schedule.epochs * schedule.epoch_steps
         trained = new_encoder(order.recipe)
         trained.set_weights(encoder.get_weights())
     return trained, epochs

@@ -97,7 +97,10 @@ class ViewPool:
         held = self._views | made | {k: f.result() for k, f in self._coming.items() if k in wanted}
         self._views = {key: held[key] for key in wanted}
         following = [key for key in self._keys(epoch + 1) if key not in self._views]
-        self._coming = {key: self._renewal.submit(self._make, key) for key in following}
+        underway = self._coming
+        self._coming = {
+            key: underway.get(key) or self._renewal.submit(self._make, key) for key in following
+        }
         self._slots = {slot: (slot, generation) for slot, generation in wanted}
 
     def views(self, finger: int, rng: np.random.Generator) -> tuple[View, View]:

@@ -76,7 +76,10 @@ def recipe_of(spec: TrainingSpec) -> Recipe:
     population, length, refinement = recipe.population, recipe.schedule.steps, recipe.refinement
     schedule = _scheduled(recipe.schedule, spec, length)
     if refinement is not None:
-        refinement = replace(refinement, schedule=_scheduled(refinement.schedule, spec, length))
+        apart = refinement.schedule.seed - recipe.schedule.seed
+        second = _scheduled(refinement.schedule, spec, length)
+        second = replace(second, seed=schedule.seed + apart)  # no fit repeats the other's draws
+        refinement = replace(refinement, schedule=second)
     if spec.seed is not None:
         population = replace(population, seed=SEEDS_FROM + SEEDS_APART * spec.seed)
     if spec.fingers is not None:

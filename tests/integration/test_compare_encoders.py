@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from rich.console import Console
 from app.cli.compare_encoders.__main__ import compared, of_size, present_sets
 from app.cli.compare_encoders.page import FIGURES, PAGE, Setting, comparison_page, write_comparison
 from app.cli.compare_encoders.print_sets import REAL_SETS, PrintSets, real_set
-from app.cli.compare_encoders.trial import KeptViews, Trial
+from app.cli.compare_encoders.trial import Trial
 from app.cli.compare_encoders.variants import Variant, chosen_variants, encoder_variants
 from app.cli.evaluation_question import PrintSet
 from app.cli.machine import processor_name
@@ -66,9 +67,8 @@ def trials(fingers: Fingers, synthetic_prints: Path, phases_seen: list[str]) -> 
     held_out = Fingers(6, tuple(population(6, 2)))
     sets = PrintSets([PrintSet("folder", synthetic_prints, 250.0)], held_out, 2, 1)
     device = find_device("cpu")
-    return list(
-        compared(TRIED, KeptViews(pool), sets, device, lambda at: phases_seen.append(at["phase"]))
-    )
+    with closing(pool):
+        return list(compared(TRIED, pool, sets, device, lambda at: phases_seen.append(at["phase"])))
 
 
 def test_every_variant_is_measured_on_every_set(
@@ -100,17 +100,6 @@ def test_the_page_and_the_figures_tell_the_same(trials: list[Trial], tmp_path: P
         assert told["sets"]["folder"]["eer"] == eer
         assert f"{100 * eer:.1f} %" in page
         assert told["recipe"] == json.loads(json.dumps(trial.variant.recipe.to_dict()))
-
-
-def test_views_are_kept_from_fit_to_fit(fingers: Fingers) -> None:
-    pool = ViewPool(fingers, TINY.preparation, per_finger=2, renewed_share=0.0)
-    kept = KeptViews(pool)
-    before = {id(view) for view in pool._views.values()}
-    kept.begin_epoch(1)
-    kept.close()
-    kept.begin_epoch(0)
-    assert {id(view) for view in pool._views.values()} == before
-    assert len(kept) == 3
 
 
 def test_variants_differ_in_what_their_names_say() -> None:

@@ -179,7 +179,6 @@ def test_a_model_is_trained_served_and_trained_on(settings: Settings, home: Home
     assert [reason.split(":")[0] for reason in job.result["gate"]["reasons"]] == [
         "calibration",
         "synthetic",
-        "synthetic_whole",
         "site",
     ]
     assert job.result["promotion_requested"] is False  # it was not asked for
@@ -190,25 +189,34 @@ def test_a_model_is_trained_served_and_trained_on(settings: Settings, home: Home
     assert serve(home) == tuned.id  # and its golden vectors hold
 
 
-def test_a_worker_that_is_stopped_goes_on_where_it_was(settings: Settings, home: Home) -> None:
-    job_id = order(settings, home)
-    phases: list[str] = []
-    stopping = threading.Event()
+def work_watched(
+    settings: Settings, stopping: threading.Event, watch: Callable[[dict[str, Any]], None]
+) -> None:
+    """Run one job, every progress told to ``watch``."""
     with open_worker(settings, stopping) as worker:
         handle = worker.handlers["train"]
 
-        def stopped_in_mid_fit(
-            job: Job, sink: Callable[[dict[str, Any]], None]
-        ) -> Callable[[], None]:
+        def watched(job: Job, sink: Callable[[dict[str, Any]], None]) -> Callable[[], None]:
             def told(progress: dict[str, Any]) -> None:
-                phases.append(progress["phase"])
-                if progress["phase"] == "refining" and progress["epoch"] == 2:
-                    stopping.set()
+                watch(progress)
                 sink(progress)
 
             return handle(job, told)
 
-        replace(worker, handlers={"train": stopped_in_mid_fit}).run_one()
+        replace(worker, handlers={"train": watched}).run_one()
+
+
+def test_a_worker_that_is_stopped_goes_on_where_it_was(settings: Settings, home: Home) -> None:
+    job_id = order(settings, home)
+    phases: list[str] = []
+    stopping = threading.Event()
+
+    def stop_in_the_last_epoch(progress: dict[str, Any]) -> None:
+        phases.append(progress["phase"])
+        if progress["phase"] == "refining" and progress["epoch"] == 2:
+            stopping.set()
+
+    work_watched(settings, stopping, stop_in_the_last_epoch)
     assert stored(home, job_id).state is JobState.QUEUED
     assert (settings.home / "work" / job_id).is_dir()
     assert list(dict.fromkeys(phases)) == [
@@ -217,14 +225,18 @@ def test_a_worker_that_is_stopped_goes_on_where_it_was(settings: Settings, home:
         "growing prints (training)",
         "making impressions",
         "training",
+        "finding neighbours",
         "refining",
     ]
-    work(settings)
+    again: list[dict[str, Any]] = []
+    work_watched(settings, threading.Event(), again.append)
     job = stored(home, job_id)
     assert (job.state, job.problem) == (JobState.SUCCEEDED, None)
     assert job.result is not None
     manifest = home.registry.manifest(job.result["model_id"])
     assert len(manifest.training["epochs"]) == EPOCHS  # four of them before the kill
+    assert "training" not in {progress["phase"] for progress in again}
+    assert [p["epoch"] for p in again if p["phase"] == "refining"] == [2, 2]
     assert not (settings.home / "work" / job_id).exists()
 
 

@@ -137,10 +137,12 @@ def test_an_order_changes_what_it_names() -> None:
 
 def test_an_order_shortens_the_refinement_alike() -> None:
     first, second = recipe_of(TrainingSpec(recipe="default", steps=36, batch_fingers=5)).fits
-    assert (first.schedule.steps, second.schedule.steps) == (36, 10)
+    assert (first.schedule.steps, second.schedule.steps) == (36, 8)
     assert (first.schedule.batch_fingers, second.schedule.batch_fingers) == (5, 5)
     assert (first.noise.upright, second.noise.upright) == (False, True)
     assert second.schedule.warmup_steps == 2
+    first, second = recipe_of(TrainingSpec(recipe="default", seed=9)).fits
+    assert first.schedule.seed == 9 != second.schedule.seed
     assert second.refinement is None
 
 

@@ -18,6 +18,7 @@ from app.learning.batches import PairBatches
 from app.learning.fit import FitProgress, fit, new_encoder
 from app.learning.history import Epoch
 from app.learning.losses import GridContrast
+from app.learning.neighbourhood import Neighbourhood
 from app.learning.pairs import View
 from app.learning.recipes import ContrastParams, PoseNoise, Recipe, Schedule
 from app.networks.forward import cell_cover, inference_function
@@ -143,6 +144,38 @@ def test_a_batch_depends_on_seed_epoch_and_number_only() -> None:
     assert not keys & {batch.tobytes() for batch in all_of(2, forth).values()}
 
 
+class _Told(Textures):
+    """Remembers the epochs it was told of."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.epochs: list[int] = []
+
+    def begin_epoch(self, epoch: int) -> None:
+        self.epochs.append(epoch)
+
+
+def test_a_later_fit_goes_on_with_the_epochs_and_draws_neighbours() -> None:
+    source, r = _Told(), recipe()
+    nearest = (np.arange(FINGERS, dtype=np.int64)[:, None] + 1) % FINGERS
+    made = PairBatches(
+        source,
+        r.preparation,
+        r.noise,
+        batch_fingers=2,
+        steps=8,
+        seed=1,
+        neighbourhood=Neighbourhood(nearest, 1),
+        epochs_before=5,
+    )
+    with made:
+        made.begin_epoch(1)
+        for step in range(8):
+            one, other = made[step][1][::2]
+            assert other == (one + 1) % FINGERS
+    assert source.epochs == [6]
+
+
 def test_threads_end_with_the_batches() -> None:
     before = threads()
     with batches() as made:
@@ -243,6 +276,12 @@ def test_frozen_layers_stay_as_they_are_and_learn_again_after() -> None:
     assert not {name for name in changed if name.startswith("stem")}
     assert all(layer.trainable for layer in encoder.layers)
     assert len(seen) == PER_EPOCH
+
+
+def test_layers_that_are_not_there_cannot_be_frozen() -> None:
+    asked = replace(recipe(), schedule=replace(recipe().schedule, frozen=("stem", "roof")))
+    with pytest.raises(ValueError, match="begins with roof"):
+        fit(asked, new_encoder(asked), Textures(), lambda _: None)
 
 
 def test_fresh_weights_follow_the_seed() -> None:

@@ -9,12 +9,13 @@ import pytest
 from app.core.params import MatchingParams, PreparationParams
 from app.core.types import Descriptor, PreparedSample
 from app.learning.judge import embed_gallery, judge, judge_samples
-from app.learning.prints import Fingers, partial_touches
+from app.learning.prints import Fingers, impression_rng, partial_touches
 from app.learning.recipes import Population, Recipe
 from app.matching.score import compare
 from app.networks.encoder import build_encoder
 from app.networks.forward import inference_function
-from app.synth.conditions import PARTIAL_SHARE
+from app.synth.conditions import PARTIAL_SHARE, draw_conditions
+from app.synth.impression import impress
 from app.synth.population import population
 
 
@@ -69,6 +70,11 @@ def test_held_out_fingers_are_judged_with_and_without_partial_touches(
     )
     held_out = Fingers(41, tuple(population(41, 3)))
     partial = partial_touches(held_out, 4)
+    for finger in range(3):  # what is told of a sample is what it was made by
+        drawn = draw_conditions(impression_rng(41, finger, 2))
+        made = impress(held_out.masters[finger], impression_rng(41, finger, 2))
+        assert made.rotation_deg == drawn.touch.rotation_deg
+        assert partial.reshape(3, 4)[finger, 2] == drawn.partial
     found = judge(encoder, recipe, held_out)
     assert found["synthetic"].genuine == 3 * 6
     whole = [int((~of_one).sum()) for of_one in partial.reshape(3, 4)]

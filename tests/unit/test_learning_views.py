@@ -81,6 +81,22 @@ def test_a_fit_that_resumes_sees_what_it_would_have_seen(fingers: Fingers, pool:
         resumed.close()
 
 
+def test_what_is_under_way_is_not_begun_again(
+    pool: ViewPool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[tuple[int, int]] = []
+    make = pool._make
+
+    def counted(key: tuple[int, int]) -> object:
+        made.append(key)
+        return make(key)
+
+    monkeypatch.setattr(pool, "_make", counted)
+    for epoch in (0, 0, 1, 1, 2):
+        pool.begin_epoch(epoch)
+    assert len(made) == len(set(made)) > FINGERS * PER_FINGER
+
+
 def test_nothing_is_renewed_when_no_share_is(fingers: Fingers) -> None:
     pool = pool_of(fingers, renewed_share=0.0)
     pool.begin_epoch(0)

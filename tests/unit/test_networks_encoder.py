@@ -161,7 +161,7 @@ cells = inference_function(encoder)(x)
 assert cells.shape == (4, 8, 8, 16), cells.shape
 assert np.allclose(np.linalg.norm(cells, axis=-1), 1, atol=1e-3)
 seen = np.concatenate([cells, np.ones((4, 8, 8, 1), "float32")], -1)
-loss = GridContrast(20.0, 0.1, 4.0)(np.array([0, 0, 1, 1]), seen)
+loss = GridContrast(20.0, 0.1, 4.0, 1)(np.array([0, 0, 1, 1]), seen)
 assert np.isfinite(float(loss))
 """
 

@@ -115,7 +115,7 @@ def test_the_surest_of_the_first_looks_is_followed() -> None:
 
 
 def test_the_last_look_is_at_what_the_surest_one_aligned() -> None:
-    """A network that always sees the same: two looks add up, the second in the turned frame."""
+    """A network that always sees the same: a first look and the last add up, in its frame."""
     output = np.array([[math.cos(math.radians(30.0)), 0.5, 0.1, 0.0]], np.float32)
     image = ridges(20.0)[0]
     sample = PreparedSample(image[..., 0], image[..., 1])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
@@ -13,7 +14,7 @@ from rich.console import Console
 
 from app.cli.compare_encoders.page import PAGE, Setting, write_comparison
 from app.cli.compare_encoders.print_sets import REAL_SETS, PrintSets
-from app.cli.compare_encoders.trial import KeptViews, Trial, try_variant
+from app.cli.compare_encoders.trial import Trial, try_variant
 from app.cli.compare_encoders.variants import Variant, chosen_variants, encoder_variants
 from app.cli.display import console, refusing, say
 from app.cli.evaluation_question import PrintSet
@@ -42,7 +43,7 @@ def compare_encoders(
 ) -> None:
     """Train variants of the encoder alike and measure them on the sets under WHORL_DATASETS."""
     screen, settings = console(), Settings()
-    recipe = of_size(find_recipe("default"), fingers, held_out)
+    recipe = of_size(find_recipe("default").fits[0], fingers, held_out)
     variants = chosen_variants(encoder_variants(recipe, steps), variant)
     device = find_device(settings.device)
     real = present_sets(settings.datasets, screen)
@@ -53,9 +54,10 @@ def compare_encoders(
         impressions = recipe.population.impressions
         sets = PrintSets(real, kept_back, impressions, settings.minimum_quality)
         trials: list[Trial] = []
-        for trial in compared(variants, KeptViews(source), sets, device, sink):
-            trials.append(trial)
-            write_comparison(out, setting, trials)  # whoever stops it keeps what is done
+        with closing(source):
+            for trial in compared(variants, source, sets, device, sink):
+                trials.append(trial)
+                write_comparison(out, setting, trials)  # whoever stops it keeps what is done
     say(screen, f"{len(trials)} variants: {out / PAGE}")
 
 

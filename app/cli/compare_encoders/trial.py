@@ -19,34 +19,12 @@ from app.learning.batches import PairSource
 from app.learning.fit import fit, new_encoder
 from app.learning.history import Epoch
 from app.learning.judge import Run, embed_gallery
-from app.learning.pairs import View
 from app.learning.progress import Phases
 from app.learning.recipes import Recipe
 from app.networks.device import Device, training_dtype
 from app.networks.forward import describe, inference_function
 
 TIMED_BATCH, TIMED_RUNS = 8, 15
-
-
-class KeptViews:
-    """A source of pairs that outlives the fits that it is shown to; each of them sees the same."""
-
-    def __init__(self, source: PairSource) -> None:
-        self._source = source
-        source.begin_epoch(0)
-
-    def __len__(self) -> int:
-        return len(self._source)
-
-    def views(self, finger: int, rng: np.random.Generator) -> tuple[View, View]:
-        """Two different impressions of a finger."""
-        return self._source.views(finger, rng)
-
-    def begin_epoch(self, epoch: int) -> None:
-        """Every epoch has the impressions of the first one."""
-
-    def close(self) -> None:
-        """Another fit is to come."""
 
 
 @dataclass(frozen=True, slots=True)
