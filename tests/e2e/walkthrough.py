@@ -57,7 +57,7 @@ def run_steps(live: LiveService, commands: list[str]) -> list[Step]:
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=600,
+        timeout=840,
         check=True,
     )
     outputs = re.findall(rf"(.*?)\n?{MARK} (\d+)\n", done.stdout, re.DOTALL)
