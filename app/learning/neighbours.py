@@ -20,12 +20,15 @@ from app.learning.neighbourhood import Neighbourhood
 from app.learning.pairs import View, crop_pair
 from app.learning.prints import Fingers, Report, impression_rng, view_of
 from app.learning.recipes import ContrastParams, PoseNoise, Recipe
-from app.matching.score import compare_many, stack_references
+from app.matching.score import compare_all, stack_references
 from app.networks.forward import embed_all, inference_function
 from app.synth.impression import impress
 
 NEAREST = 12
 """Neighbours of a finger among which those of a batch are drawn."""
+
+BLOCK = 64
+"""Fingers whose scores with all others are held at a time."""
 
 EXACT = PoseNoise(rotation_deg=0.0, shift_px=0.0, common_rotation_deg=0.0, upright=True)
 
@@ -83,10 +86,11 @@ def _nearest(found: list[Descriptor], known: int, contrast: ContrastParams) -> N
     """int [n, known]: of every descriptor the others with the highest scores, the highest first."""
     cells, mask = stack_references(found)
     search = MatchingParams((0.0,), contrast.shift_cells, contrast.min_overlap_cells)
+    probes = [Probe(one.cells[None], one.mask[None]) for one in found]
     nearest = np.empty((len(found), known), np.int64)
-    for row in range(len(found)):
-        probe = Probe(cells[row : row + 1], mask[row : row + 1])
-        scores = compare_many(probe, cells, mask, search)
-        scores[row] = -np.inf
-        nearest[row] = np.argsort(-scores)[:known]
+    for start in range(0, len(found), BLOCK):
+        scores = compare_all(probes[start : start + BLOCK], cells, mask, search)
+        rows = np.arange(len(scores))
+        scores[rows, start + rows] = -np.inf  # nobody is a neighbour of itself
+        nearest[start + rows] = np.argsort(-scores, axis=1)[:, :known]
     return nearest
