@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, fields
-from typing import Any, Self
+from typing import Any, Literal, Self, get_args
 
 
 class Params:
@@ -43,6 +43,64 @@ class PreparationParams(Params):
     size_px: int = 192
     block_px: int = 16
 
+    @property
+    def shape_px(self) -> tuple[int, int]:
+        """Height and width of what the encoder sees."""
+        return self.size_px, self.size_px
+
+
+Scaling = Literal["unit", "standard"]
+
+
+@dataclass(frozen=True, slots=True)
+class PictureParams(Params):
+    """How a picture of anything becomes the encoder's input: no resolution, no ridges.
+
+    Attributes:
+        height_px, width_px: what every picture is resized to.
+        scaling: "unit" maps black to 0 and white to 1; "standard" subtracts the picture's mean and
+            divides by its deviation.
+        trim_px: cut off first, from the top, right, bottom and left of the capture.
+    """
+
+    height_px: int
+    width_px: int
+    scaling: Scaling = "unit"
+    trim_px: tuple[int, int, int, int] = (0, 0, 0, 0)
+
+    def __post_init__(self) -> None:
+        if self.scaling not in get_args(Scaling) or min(self.shape_px) < 1 or min(self.trim_px) < 0:
+            raise ValueError("a picture needs sides of a pixel or more and a known scaling")
+
+    @property
+    def shape_px(self) -> tuple[int, int]:
+        """Height and width of what the encoder sees."""
+        return self.height_px, self.width_px
+
+
+Preparation = PreparationParams | PictureParams
+
+
+def read_preparation(data: dict[str, Any]) -> Preparation:
+    """Preparation from a manifest: of pictures where it says so, else of prints.
+
+    Raises:
+        TypeError, ValueError: this code cannot do it.
+    """
+    rest = {k: v for k, v in data.items() if k != "kind"}
+    if data.get("kind", "print") == "print":
+        return PreparationParams.from_dict(rest)
+    if data["kind"] == "picture":
+        return PictureParams.from_dict(rest)
+    raise ValueError(f"unknown preparation {data['kind']!r}")
+
+
+def write_preparation(params: Preparation) -> dict[str, Any]:
+    """The manifest's form, which ``read_preparation`` reads."""
+    if isinstance(params, PictureParams):
+        return {"kind": "picture"} | params.to_dict()
+    return params.to_dict()
+
 
 @dataclass(frozen=True, slots=True)
 class MatchingParams(Params):
@@ -79,3 +137,64 @@ class MatchingParams(Params):
 
 AS_IT_IS = MatchingParams(rotations_deg=(0.0,))
 """A search of one view: the upright sample, not moved."""
+
+Measure = Literal[
+    "cosine",
+    "euclidean",
+    "logistic_distance",
+    "logistic_relu_difference",
+    "logistic_absolute_difference",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class VectorMatching(Params):
+    """How two templates of one vector each are compared; p is the probe's, r the reference's.
+
+    Attributes:
+        measure: the comparison score.
+            "cosine": <p, r> / (|p| |r|), in -1..1;
+            "euclidean": 1 / (1 + |p - r|), in 0..1;
+            "logistic_distance": sigmoid(weights[0] |p - r| + bias);
+            "logistic_relu_difference": sigmoid(sum(weights * relu(p - r + offsets)) + bias);
+            "logistic_absolute_difference": sigmoid(sum(weights * |p - r|) + bias).
+        weights, offsets, bias: of a learned measure, one weight and offset a channel (one weight
+            for the distance).
+    """
+
+    measure: Measure = "cosine"
+    weights: tuple[float, ...] = ()
+    offsets: tuple[float, ...] = ()
+    bias: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.measure not in get_args(Measure):
+            raise ValueError(f"unknown measure {self.measure!r}")
+        learned = self.measure.startswith("logistic")
+        if learned != bool(self.weights):
+            raise ValueError(f"the measure {self.measure} has the wrong number of weights")
+        if self.measure == "logistic_relu_difference" and len(self.offsets) != len(self.weights):
+            raise ValueError("every weight needs its offset")
+
+    @property
+    def views_deg_px(self) -> tuple[tuple[float, float, float], ...]:
+        """The one view of the probe that is embedded: as it is."""
+        return ((0.0, 0.0, 0.0),)
+
+    @property
+    def upright_view(self) -> int:
+        """Which of the views is the sample as it is."""
+        return 0
+
+
+Matching = MatchingParams | VectorMatching
+
+
+def read_matching(data: dict[str, Any]) -> Matching:
+    """Matching from a manifest: of vectors where it names a measure, else of grids of cells.
+
+    Raises:
+        TypeError, ValueError: this code cannot do it.
+    """
+    kind = VectorMatching if "measure" in data else MatchingParams
+    return kind.from_dict(data)

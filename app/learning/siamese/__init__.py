@@ -1,0 +1,1 @@
+"""Siamese networks on pictures of anything: recipes, pairs, fit, protocols."""

@@ -1,0 +1,53 @@
+"""Labelled pictures: who or what each shows, and whom it belongs to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.core.types import FloatArray
+
+Rows = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class LabelledPictures:
+    """Prepared pictures of a data set, one row each.
+
+    Attributes:
+        pixels: float32 [n, height, width] as the recipe's preparation makes them.
+        classes: what two pictures must share to be a genuine pair: the finger, the person, the
+            kind of cloth.
+        subjects: whom the class belongs to; splits never part them.
+        conditions: how the picture came about where the data set says it ("real", "easy"), else "".
+        names: the file or row a picture came from.
+        skipped: what was left out -> why.
+    """
+
+    pixels: FloatArray
+    classes: tuple[str, ...]
+    subjects: tuple[str, ...]
+    conditions: tuple[str, ...]
+    names: tuple[str, ...]
+    skipped: dict[str, str] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.classes)
+
+    def take(self, rows: Iterable[int] | Rows) -> LabelledPictures:
+        """Some of the pictures, in the order of ``rows``."""
+        chosen = np.asarray(list(rows), np.int64)
+        return LabelledPictures(
+            self.pixels[chosen],
+            tuple(self.classes[k] for k in chosen),
+            tuple(self.subjects[k] for k in chosen),
+            tuple(self.conditions[k] for k in chosen),
+            tuple(self.names[k] for k in chosen),
+        )
+
+    def labels(self) -> Rows:
+        """int [n]: the classes as numbers, in order of their names."""
+        return np.unique(np.asarray(self.classes), return_inverse=True)[1].astype(np.int64)
