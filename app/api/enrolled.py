@@ -20,7 +20,7 @@ class EnrolledTemplate(Answer):
     template_id: str
     image: int = Field(description="Index of the image, from 0.")
     quality: QualityAnswer
-    dpi: Dpi
+    dpi: Dpi | None
     dpi_source: DpiSource
 
 

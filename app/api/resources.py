@@ -48,7 +48,7 @@ class TemplateAnswer(Answer):
     format: str
     width_px: int
     height_px: int
-    dpi: Dpi
+    dpi: Dpi | None
     dpi_source: DpiSource
     has_image: bool
     created_ms: int = Field(description=_SINCE_EPOCH)

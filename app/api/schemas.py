@@ -27,7 +27,8 @@ class Answer(BaseModel):
 
 Timings = Annotated[dict[str, float], Field(description="Milliseconds by stage.")]
 Dpi = Annotated[float, AfterValidator(lambda dpi: round(dpi, 2))]
-"""A file's resolution may come from pixels a metre: 499.999 is 500."""
+"""A file's resolution may come from pixels a metre: 499.999 is 500. Null where a picture of a model
+that needs none does not say it."""
 
 
 def _no_default(schema: dict[str, Any]) -> None:
@@ -65,7 +66,7 @@ class VerifyAnswer(Answer):
     model_id: str
     fmr: float
     quality: QualityAnswer
-    dpi: Dpi
+    dpi: Dpi | None
     dpi_source: DpiSource
     score: Score = _HIDDEN
     threshold: Score = _HIDDEN
@@ -151,7 +152,7 @@ class IdentifyAnswer(Answer):
     fpir: float
     gallery_size: int
     quality: QualityAnswer
-    dpi: Dpi
+    dpi: Dpi | None
     dpi_source: DpiSource
     threshold: Score = _HIDDEN
     timings_ms: Timings
@@ -185,7 +186,7 @@ class QualityCheckAnswer(Answer):
     format: str
     width_px: int
     height_px: int
-    dpi: Dpi
+    dpi: Dpi | None
     dpi_source: DpiSource
     timings_ms: Timings
     request_id: str

@@ -31,6 +31,7 @@ from app.cli.evaluation_files import (
     write_report,
 )
 from app.cli.evaluation_question import PrintSet, Question, asked_question, asked_sets
+from app.cli.recipe_option import RecipeOption
 from app.core.errors import InvalidInput
 from app.settings import Settings
 
@@ -64,6 +65,7 @@ def evaluate(
     model: Annotated[
         str | None, typer.Option(help="Id of a model; default: the one in service.")
     ] = None,
+    recipe: RecipeOption = None,
     name: Annotated[str | None, typer.Option(help="Name of the set in reports.")] = None,
     every: Annotated[
         bool, typer.Option("--all", help="The public sets under WHORL_DATASETS instead.")
@@ -108,12 +110,17 @@ def evaluate(
     """
     screen, settings = console(), Settings()
     _check_asked(folders, every, name, readme)
+    if model is not None and recipe is not None:
+        raise InvalidInput("give --model or --recipe, not both", slug="model_ambiguous")
     block = None if readme is None else ReadmeBlock.read(readme)
     sets, missing = asked_sets(settings, folders or [], dpi, name)
     question = asked_question(pattern, baseline or [], rotate_probe, partial_probe)
     from app.cli.home import existing_home, open_recognition
 
-    with existing_home(settings) as home, open_recognition(settings, home, model) as ctx:
+    with (
+        existing_home(settings) as home,
+        open_recognition(settings, home, model, recipe) as ctx,
+    ):
         active = ctx.models.active()
         measured = list(_evaluated(screen, active, sets, question, ctx.minimum_quality))
     _show(screen, measured, active.id)

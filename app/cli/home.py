@@ -8,6 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
+from app.cli.recipe_option import newest_of_recipe
 from app.core.errors import WhorlError
 from app.core.records import Scope
 from app.services.context import Actor, Recognition
@@ -38,17 +39,20 @@ def existing_home(settings: Settings) -> Iterator[Home]:
 
 @contextmanager
 def open_recognition(
-    settings: Settings, home: Home, model_id: str | None = None
+    settings: Settings, home: Home, model_id: str | None = None, recipe: str | None = None
 ) -> Iterator[Recognition]:
-    """Recognition in this process, under the model in service or a given one.
+    """Recognition in this process, under the model in service, a given one or a recipe's newest.
 
     Raises:
+        InvalidInput: the recipe has trained no model (``no_model_of_recipe``).
         ModelRefused, NotFound: the model cannot be loaded.
         WhorlError: the device that was demanded is not there (``no_device``).
     """
     from app.bootstrap.recognition import image_limits, wire_recognition
     from app.services.serve_models import Serving, start_serving
 
+    if recipe is not None:
+        model_id = newest_of_recipe(home.registry, recipe)
     try:
         wired = wire_recognition(settings, home, warm=False)
     except RuntimeError as error:

@@ -22,6 +22,7 @@ from app.cli.display import (
     say,
     table,
 )
+from app.cli.recipe_option import RecipeOption
 from app.core.errors import InvalidInput
 from app.core.types import FingerPosition, Quality
 from app.settings import Settings
@@ -50,6 +51,7 @@ def enroll(
         Literal["reject", "warn", "allow"],
         typer.Option(help="What to do where the finger is enrolled under another person."),
     ] = "reject",
+    recipe: RecipeOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Enrol images of one finger in the home folder's store; a running server sees them at once.
@@ -67,7 +69,7 @@ def enroll(
         from app.services.enroll import enroll as enrol_finger
         from app.services.outcomes import OnDuplicate
 
-        with open_home(settings) as home, open_recognition(settings, home) as ctx:
+        with open_home(settings) as home, open_recognition(settings, home, None, recipe) as ctx:
             request = EnrolRequest(gallery, person, finger, files, dpi, OnDuplicate(on_duplicate))
             outcome = enrol_finger(ctx, ACTOR, request)
     _show_enrolment(screen, outcome, images)
@@ -93,6 +95,7 @@ def verify(
             "model's calibration supports."
         ),
     ] = None,
+    recipe: RecipeOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Decide whether two images show one finger, or whether an image shows an enrolled person.
@@ -120,7 +123,10 @@ def verify(
         from app.services.verify import verify as verify_person
 
         outcome: Comparison | Verification
-        with existing_home(settings) as home, open_recognition(settings, home) as ctx:
+        with (
+            existing_home(settings) as home,
+            open_recognition(settings, home, None, recipe) as ctx,
+        ):
             if person is None:
                 outcome = compare_images(ctx, ACTOR, CompareRequest(files[0], files[1], dpi, fmr))
             else:
@@ -145,6 +151,7 @@ def identify(
     limit: Annotated[int, typer.Option(help="Longest candidate list.", min=1, max=100)] = 5,
     gallery: GalleryOption = "default",
     dpi: DpiOption = None,
+    recipe: RecipeOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Search a gallery for the person an image shows.
@@ -160,7 +167,10 @@ def identify(
         from app.services.identify import IdentifyRequest
         from app.services.identify import identify as search
 
-        with existing_home(settings) as home, open_recognition(settings, home) as ctx:
+        with (
+            existing_home(settings) as home,
+            open_recognition(settings, home, None, recipe) as ctx,
+        ):
             outcome = search(ctx, ACTOR, IdentifyRequest(gallery, data, dpi, limit, fpir))
     _show_candidates(screen, outcome, image)
     if as_json:

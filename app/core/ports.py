@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from app.core.params import MatchingParams, PreparationParams
+from app.core.params import Matching, PictureParams, Preparation
 from app.core.pose import AS_IT_LIES, Pose
 from app.core.records import (
     ApiKey,
@@ -253,11 +253,23 @@ class LoadedModel:
     """
 
     id: str
-    preparation: PreparationParams
-    matching: MatchingParams
+    preparation: Preparation
+    matching: Matching
     calibration: CalibrationTable
     embedder: Embedder
     pose: PoseFinder | None = None
+
+    @property
+    def of_pictures(self) -> bool:
+        """Whether it is a model of pictures of anything, not of fingerprints."""
+        return isinstance(self.preparation, PictureParams)
+
+    def is_kin(self, other: LoadedModel) -> bool:
+        """Whether both are of fingerprints: what one was shown, the other takes too.
+
+        Of models of pictures nobody can tell: one may be of faces, the other of clothes.
+        """
+        return not (self.of_pictures or other.of_pictures) or self.id == other.id
 
     def poses(self, samples: Sequence[PreparedSample]) -> list[Pose]:
         """How the finger lies in each sample, as far as the model can tell."""

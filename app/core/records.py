@@ -51,7 +51,7 @@ class Template:
     format: str
     width_px: int
     height_px: int
-    dpi: float
+    dpi: float | None
     dpi_source: str
     has_image: bool
     created_ms: int
@@ -68,11 +68,12 @@ class ReferenceTemplate:
 
 @dataclass(frozen=True, slots=True)
 class StoredImage:
-    """A kept sample image as it arrived, with the resolution that was settled at enrolment."""
+    """A kept sample image as it arrived, with the resolution that was settled at enrolment, if any
+    was."""
 
     template_id: str
     data: bytes
-    dpi: float
+    dpi: float | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,24 +36,26 @@ class QualityReason(StrEnum):
     TOO_WET = "too_wet"
     LOW_CONTRAST = "low_contrast"
     NOT_A_FINGERPRINT = "not_a_fingerprint"
+    BLANK = "blank"
 
 
 class DpiSource(StrEnum):
-    """Where the resolution of a capture was taken from."""
+    """Where the resolution of a capture was taken from; nowhere for a picture that needs none."""
 
     FILE = "file"
     REQUEST = "request"
     GALLERY = "gallery"
+    NONE = "none"
 
 
 @dataclass(frozen=True, slots=True)
 class CaptureFacts:
-    """What is known of a capture besides its pixels."""
+    """What is known of a capture besides its pixels; no dpi where nobody said it."""
 
     format: str
     width_px: int
     height_px: int
-    dpi: float
+    dpi: float | None
     dpi_source: DpiSource
 
 
@@ -61,9 +63,11 @@ class CaptureFacts:
 class Quality:
     """Quality of a sample: 0 (useless) to 100, the reasons that cost points, the measures behind.
 
+    Of a picture that is no print only the contrast says something; the other measures are NaN.
+
     Attributes:
         area_mm2: foreground area.
-        contrast: local ridge-valley contrast, 0-1.
+        contrast: local ridge-valley contrast, 0-1; of a picture that of all its grey levels.
         ridge_coherence: mean strength of the local orientation inside the foreground, 0-1.
         ridge_period_mm: typical distance between ridges; NaN where no ridges were found.
     """
@@ -81,8 +85,9 @@ class PreparedSample:
     """What the encoder sees.
 
     Attributes:
-        image: float32 [size, size], ridge-normalised to about -1 (ridge) .. 1 (valley), 0 outside.
-        mask: float32 [size, size], 1 inside the foreground, 0 outside.
+        image: float32 [height, width]; a print's is square and ridge-normalised to about -1 (ridge)
+            .. 1 (valley), 0 outside.
+        mask: float32 [height, width], 1 inside the foreground, 0 outside; 1 all over a picture.
     """
 
     image: FloatArray
@@ -98,12 +103,31 @@ class Capture:
     prepared: PreparedSample
 
 
+LONGEST_SIDE = int(np.iinfo(np.int16).max)
+LARGEST_COMPONENT = float(np.finfo(np.float16).max)
+"""A descriptor is stored with half precision: nothing larger than this, 65504."""
+
+
+def half_precision(cells: FloatArray) -> NDArray[np.float16]:
+    """Cells as they are stored.
+
+    Raises:
+        ValueError: a component would become infinite, or is no number.
+    """
+    if not np.abs(cells).max(initial=0.0) <= LARGEST_COMPONENT:  # also catches NaN
+        raise ValueError(
+            f"a descriptor's components must be numbers within {LARGEST_COMPONENT:g} each way"
+        )
+    return cells.astype(np.float16)
+
+
 @dataclass(frozen=True, slots=True)
 class Descriptor:
-    """A dense fixed-length descriptor: a grid of unit vectors and how much of each cell is finger.
+    """A dense fixed-length descriptor: a grid of unit vectors and how much of each cell is finger;
+    or one vector of any length, a grid of a single cell.
 
     Attributes:
-        cells: float32 [rows, cols, channels], unit vectors (zero where the mask is 0).
+        cells: float32 [rows, cols, channels], vectors (zero where the mask is 0).
         mask: float32 [rows, cols] in 0..1.
     """
 
@@ -111,10 +135,16 @@ class Descriptor:
     mask: FloatArray
 
     def to_bytes(self) -> bytes:
-        """Stored form: int16 shape header, float16 cells, uint8 mask (about 5 kB)."""
+        """Stored form: int16 shape header, float16 cells, uint8 mask (about 5 kB).
+
+        Raises:
+            ValueError: a number or a side is beyond what this form can hold.
+        """
+        if max(self.cells.shape) > LONGEST_SIDE:
+            raise ValueError(f"a descriptor of shape {self.cells.shape} has no stored form")
         header = np.asarray(self.cells.shape, "<i2").tobytes()
         mask = np.round(self.mask * 255.0).astype(np.uint8)
-        return header + self.cells.astype("<f2").tobytes() + mask.tobytes()
+        return header + half_precision(self.cells).astype("<f2").tobytes() + mask.tobytes()
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Descriptor:

@@ -22,14 +22,16 @@ GROUPS = ("subject", "finger", "impression")
 _END = r"\.[^./]+$"
 # Matched with the path below the common folder of all images; the first that fits most is taken.
 BUILT_IN_PATTERNS = {
-    "SOCOFing": r"(?:^|(?P<folder>[^/]+)/)(?P<subject>\d+)__[MF]_"
-    r"(?P<finger>(?:Left|Right)_(?:thumb|index|middle|ring|little))_finger"
+    "SOCOFing": r"(?:^|(?P<folder>[^/]+)/)(?P<subject>\d+)__(?P<gender>[MF])_"
+    r"(?P<finger>(?P<hand>Left|Right)_(?:thumb|index|middle|ring|little))_finger"
     r"(?:_(?P<impression>[A-Za-z]+))?" + _END,
     "person_finger_scan": r"(?:^|/)(?P<subject>\d+)_(?P<finger>\d+)_(?P<impression>\d+)" + _END,
     "finger_impression": r"(?:^|/)(?P<finger>\d+)_(?P<impression>\d+)" + _END,
     "letter_impression": r"(?:^|/)(?P<finger>[A-Za-z]+)_(?P<impression>\d+)" + _END,
     "one folder per finger": r"^(?P<finger>.+)/(?P<impression>[^/]+)" + _END,
 }
+_SOCOFING = re.compile(BUILT_IN_PATTERNS["SOCOFing"])
+_ALTERED_FOLDER = re.compile(r"Altered-(Easy|Medium|Hard)", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +43,19 @@ class LabelledImage:
         finger: a label that no other finger of the set has.
         impression: which of the finger's captures it is.
         subject: the person, or the finger where the name does not tell persons apart.
+        gender: as the name says it ("M", "F"), else "".
+        hand: as the name says it ("Left", "Right"), else "".
+        condition: of a capture of SOCOFing "real", "easy", "medium", "hard", or "altered" where
+            its folder does not say how much; else "".
     """
 
     path: Path
     finger: str
     impression: str
     subject: str
+    gender: str = ""
+    hand: str = ""
+    condition: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +159,26 @@ def _label(path: Path, relative: str, expression: regex.Pattern[str]) -> Labelle
     if not label:
         return None
     capture = "/".join(part for part in (groups.get("folder"), impression or path.stem) if part)
-    return LabelledImage(path, label, capture, subject or label)
+    return LabelledImage(
+        path,
+        label,
+        capture,
+        subject or label,
+        gender=groups.get("gender") or "",
+        hand=groups.get("hand") or "",
+        condition=_condition(path),
+    )
+
+
+def _condition(path: Path) -> str:
+    """How a capture of SOCOFing came about, whatever pattern labels it."""
+    found = _SOCOFING.search(path.name)
+    if found is None:
+        return ""
+    if found.group("impression") is None:
+        return "real"
+    folder = _ALTERED_FOLDER.fullmatch(path.parent.name)
+    return "altered" if folder is None else folder.group(1).lower()
 
 
 def _told_apart(images: Sequence[LabelledImage]) -> list[LabelledImage]:

@@ -113,7 +113,7 @@ def _only_invalid_image(kind: str) -> Iterator[None]:
         raise
     except Image.DecompressionBombError as error:
         raise InvalidImage(
-            "The image has far more pixels than are accepted. Crop it to one finger.",
+            "The image has far more pixels than are accepted. Crop it to what matters.",
             slug="image_too_large",
         ) from error
     except Exception as error:  # Pillow raises SyntaxError, struct.error, MemoryError and more
@@ -170,7 +170,7 @@ def _check_size(header: ImageHeader, limits: ImageLimits) -> None:
     if width * height > limits.max_pixels:
         raise InvalidImage(
             f"The image has {width} x {height} pixels; at most {limits.max_pixels:,} pixels "
-            "are accepted. Crop it to one finger.",
+            "are accepted. Crop it to what matters.",
             slug="image_too_large",
             width_px=width,
             height_px=height,

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from app.core.params import MatchingParams, PreparationParams
+from app.core.params import Matching, PreparationParams
 from app.core.pose import AS_IT_LIES, Pose
 from app.core.types import FloatArray, GrayImage, PreparedSample
 from app.imaging.warp import warp
@@ -86,9 +86,7 @@ def upright(
     return [_moved(sample, pose, (angle, 0.0, 0.0)) for angle in angles_deg]
 
 
-def search_views(
-    sample: PreparedSample, pose: Pose, search: MatchingParams
-) -> list[PreparedSample]:
+def search_views(sample: PreparedSample, pose: Pose, search: Matching) -> list[PreparedSample]:
     """The views of a sample that a search embeds, counted from upright with the core in the middle.
 
     Each is resampled but once; what need not be moved is the sample itself.

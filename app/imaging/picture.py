@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import math
+
 import cv2
 import numpy as np
 
 from app.core.errors import InvalidImage
 from app.core.params import PictureParams
-from app.core.types import FloatArray, GrayImage, PreparedSample
+from app.core.types import FloatArray, GrayImage, PreparedSample, Quality, QualityReason
 
 FLAT_DEVIATION = 1e-6
+# Grey levels: what a camera's noise makes of a bare wall stays below; the faintest face is above.
+BLANK_DEVIATION = 2.0
+# Half black, half white.
+LARGEST_DEVIATION = 127.5
 
 
 def picture_pixels(image: GrayImage, params: PictureParams) -> FloatArray:
@@ -24,14 +30,7 @@ def picture_pixels(image: GrayImage, params: PictureParams) -> FloatArray:
     Raises:
         InvalidImage: ``image_too_small``, nothing is left after trimming.
     """
-    top, right, bottom, left = params.trim_px
-    trimmed = image[top : image.shape[0] - bottom, left : image.shape[1] - right]
-    if min(trimmed.shape) < 1:
-        raise InvalidImage(
-            f"a picture of {image.shape[1]} x {image.shape[0]} pixels is too small: its frame of "
-            f"{top}, {right}, {bottom} and {left} pixels is cut off first",
-            slug="image_too_small",
-        )
+    trimmed = _trimmed(image, params)
     height, width = params.shape_px
     if trimmed.shape != (height, width):
         smaller = height * width < trimmed.size
@@ -53,3 +52,40 @@ def picture_sample(image: GrayImage, params: PictureParams) -> PreparedSample:
     """
     pixels = picture_pixels(image, params)
     return PreparedSample(pixels, np.ones_like(pixels))
+
+
+def assess_picture(image: GrayImage, params: PictureParams) -> Quality:
+    """Judge a picture: good unless there is (almost) nothing on it; what it shows, nobody asks.
+
+    Args:
+        image: uint8 [H, W].
+
+    Returns:
+        A score of 100, or 0 with the reason ``blank``; measures of prints are NaN.
+
+    Raises:
+        InvalidImage: as ``picture_pixels``.
+    """
+    _, spread = cv2.meanStdDev(_trimmed(image, params))
+    deviation = float(spread[0, 0])
+    blank = deviation < BLANK_DEVIATION
+    return Quality(
+        score=0 if blank else 100,
+        reasons=(QualityReason.BLANK,) if blank else (),
+        area_mm2=math.nan,
+        contrast=min(1.0, deviation / LARGEST_DEVIATION),
+        ridge_coherence=math.nan,
+        ridge_period_mm=math.nan,
+    )
+
+
+def _trimmed(image: GrayImage, params: PictureParams) -> GrayImage:
+    top, right, bottom, left = params.trim_px
+    height, width = image.shape
+    if top + bottom >= height or left + right >= width:
+        raise InvalidImage(
+            f"a picture of {width} x {height} pixels is too small: its frame of "
+            f"{top}, {right}, {bottom} and {left} pixels is cut off first",
+            slug="image_too_small",
+        )
+    return image[top : height - bottom, left : width - right]

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from app.core.errors import QualityTooLow
-from app.core.params import PreparationParams
+from app.core.params import PictureParams, Preparation, PreparationParams
 from app.core.types import (
     Capture,
     CaptureFacts,
+    DpiSource,
     GrayImage,
     PreparedSample,
     Quality,
     QualityReason,
 )
-from app.imaging.decode import ImageLimits, decode, inspect
+from app.imaging.decode import ImageHeader, ImageLimits, decode, inspect
 from app.imaging.normalise import centre_crop, crop_at, crop_origin, normalise
+from app.imaging.picture import assess_picture, picture_sample
 from app.imaging.quality import assess
-from app.imaging.resolution import require_one_finger, resample, resolve_dpi
+from app.imaging.resolution import require_one_finger, resample, resolve_dpi, stated_dpi
 from app.imaging.segment import segment
 
 _ADVICE = {
@@ -26,6 +30,8 @@ _ADVICE = {
     QualityReason.TOO_WET: "the finger is too wet: dry finger and sensor and press less",
     QualityReason.LOW_CONTRAST: "ridges hardly differ from valleys: "
     "clean the sensor and press a little harder",
+    QualityReason.BLANK: "there is nothing, or almost nothing, to be seen: "
+    "check that it is the right picture",
 }
 _NOISE_COHERENCE = 0.25
 _NO_REASON = "the ridges are unclear: clean the sensor and place the finger flat and still"
@@ -34,22 +40,51 @@ _DEFAULT_LIMITS = ImageLimits()
 
 def prepare(
     data: bytes,
-    params: PreparationParams,
+    params: Preparation,
     *,
     requested_dpi: float | None = None,
     default_dpi: float | None = None,
     limits: ImageLimits = _DEFAULT_LIMITS,
 ) -> Capture:
-    """Read the header, decode, bring to scale, segment, assess, normalise and crop one capture.
+    """One capture as a model wants it prepared: a print, or a picture of anything.
 
-    Poor quality is no error here: the caller decides with ``require_quality``.
+    Poor quality is no error here: the caller decides with ``require_quality``. Of a picture no
+    resolution is asked.
 
     Raises:
         InvalidImage: the bytes are no image within the limits.
-        DpiUnknown: the resolution is neither in the file, the request nor the gallery.
+        DpiUnknown: the resolution of a print is neither in the file, the request nor the gallery.
         InvalidInput: ``dpi_out_of_range`` or ``capture_too_large``.
     """
-    header = inspect(data, limits)
+    if isinstance(params, PictureParams):
+        # How many pixels a print needs at least says nothing of other pictures.
+        header = inspect(data, replace(limits, min_side_px=1))
+        return _picture(data, header, params, stated_dpi(header.file_dpi, requested_dpi))
+    return _print(data, inspect(data, limits), params, requested_dpi, default_dpi)
+
+
+def _picture(
+    data: bytes,
+    header: ImageHeader,
+    params: PictureParams,
+    stated: tuple[float | None, DpiSource],
+) -> Capture:
+    """Decode, assess, trim, resize and scale."""
+    pixels = decode(data, header)
+    quality = assess_picture(pixels, params)
+    prepared = picture_sample(pixels, params)
+    height_px, width_px = pixels.shape
+    return Capture(CaptureFacts(header.format, width_px, height_px, *stated), quality, prepared)
+
+
+def _print(
+    data: bytes,
+    header: ImageHeader,
+    params: PreparationParams,
+    requested_dpi: float | None,
+    default_dpi: float | None,
+) -> Capture:
+    """Decode, bring to scale, segment, assess, normalise and crop."""
     dpi, dpi_source = resolve_dpi(header.file_dpi, requested_dpi, default_dpi)
     require_one_finger(header.width_px, header.height_px, dpi)
     pixels = decode(data, header)

@@ -48,6 +48,26 @@ def resolve_dpi(
     )
 
 
+def stated_dpi(
+    file_dpi: float | None, requested_dpi: float | None
+) -> tuple[float | None, DpiSource]:
+    """The resolution of a picture, for which none is needed: what is known of it, if anything.
+
+    A file's tag that is no sensor's gives way to the request, as with a print, so that a print
+    which was enrolled as a picture can still be prepared as one. A gallery's default is of its
+    sensor and says nothing of a picture. Never raises: what is no resolution is left out.
+    """
+    file = file_dpi if _is_positive(file_dpi) else None
+    request = requested_dpi if _is_positive(requested_dpi) else None
+    if file is not None and (request is None or is_sensor_dpi(file)):
+        return file, DpiSource.FILE
+    return request, DpiSource.NONE if request is None else DpiSource.REQUEST
+
+
+def _is_positive(dpi: float | None) -> bool:
+    return dpi is not None and math.isfinite(dpi) and dpi > 0.0
+
+
 def is_sensor_dpi(dpi: float) -> bool:
     """Whether a resolution is one at which fingerprint sensors capture."""
     return any(abs(dpi - nominal) <= _TOLERANCE * nominal for nominal in _SENSOR_DPI)

@@ -23,11 +23,15 @@ class CompiledEmbedder:
     """Runs prepared samples through an encoder.
 
     Not for many threads at once: put a ``MicroBatcher`` in front.
+
+    Args:
+        run: the encoder.
+        shape_px: height and width of what it sees.
     """
 
-    def __init__(self, run: Callable[[FloatArray], FloatArray], size_px: int) -> None:
+    def __init__(self, run: Callable[[FloatArray], FloatArray], shape_px: tuple[int, int]) -> None:
         self._run = run
-        self.input_shape = (size_px, size_px, 2)
+        self.input_shape = (*shape_px, 2)
 
     def warm(self) -> None:
         """Compile every batch size before the first request needs it."""
@@ -42,7 +46,8 @@ class CompiledEmbedder:
         return found
 
     def cells_of(self, inputs: FloatArray) -> FloatArray:
-        """Cells [n, rows, cols, channels] of encoder inputs [n, size, size, 2], n of one bucket."""
+        """Cells [n, rows, cols, channels] of encoder inputs [n, height, width, 2], n of one
+        bucket."""
         return run_in_bucket(self._run, inputs)
 
     def _embed_bucket(self, samples: Sequence[PreparedSample]) -> list[Descriptor]:

@@ -11,7 +11,7 @@ import numpy as np
 
 from app.core.errors import ModelRefused
 from app.core.ports import LoadedModel
-from app.core.types import FloatArray
+from app.core.types import LARGEST_COMPONENT, FloatArray
 from app.inference.batcher import MicroBatcher
 from app.inference.embedder import BUCKETS, CompiledEmbedder
 from app.inference.pose import CompiledPose
@@ -30,7 +30,8 @@ from model_store import Manifest, Registry
 logger = logging.getLogger(__name__)
 
 GOLDEN_TOLERANCE = 0.02
-"""Largest difference of a descriptor's component between the backends and devices tried here."""
+"""Largest difference of a descriptor's component between the backends and devices tried here; where
+vectors have components beyond 1, as a share of the largest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +60,8 @@ class Loader:
         calibration = read_calibration(manifest)
         with self.device.scope():
             run = inference_function(restore_encoder(self.registry, manifest))
-            embedder = CompiledEmbedder(run, preparation.size_px)
-            pose = self._pose(manifest, preparation.size_px)
+            embedder = CompiledEmbedder(run, preparation.shape_px)
+            pose = self._pose(manifest, preparation.shape_px)
             check_golden(embedder, pose, (self.registry.folder(model_id) / GOLDEN).read_bytes())
             if self.warm:
                 embedder.warm()
@@ -76,16 +77,17 @@ class Loader:
             pose,
         )
 
-    def _pose(self, manifest: Manifest, size_px: int) -> CompiledPose | None:
+    def _pose(self, manifest: Manifest, shape_px: tuple[int, int]) -> CompiledPose | None:
         network = restore_pose(self.registry, manifest)
-        return None if network is None else CompiledPose(inference_function(network), size_px)
+        return None if network is None else CompiledPose(inference_function(network), shape_px)
 
 
 def check_golden(embedder: CompiledEmbedder, pose: CompiledPose | None, golden: bytes) -> None:
     """Run the golden inputs and compare with the descriptors and poses of the training run.
 
     Raises:
-        ModelRefused: unreadable, or a component differs by more than ``GOLDEN_TOLERANCE``.
+        ModelRefused: unreadable, a component differs by more than ``GOLDEN_TOLERANCE`` allows or
+            is beyond what a stored descriptor holds.
     """
     try:
         arrays: Any = np.load(BytesIO(golden), allow_pickle=False)
@@ -96,17 +98,28 @@ def check_golden(embedder: CompiledEmbedder, pose: CompiledPose | None, golden: 
         raise ModelRefused(f"the golden vectors cannot be read: {error}") from error
     if not (0 < len(inputs) <= BUCKETS[-1] and inputs.shape[1:] == embedder.input_shape):
         raise ModelRefused(f"golden inputs of shape {inputs.shape} cannot be embedded in one batch")
-    _agree("descriptors", embedder.cells_of(inputs), expected)
+    _agree("descriptors", embedder.cells_of(inputs), expected, _tolerance(expected))
     if pose is not None and poses is not None:
-        _agree("poses", pose.outputs(inputs), poses)
+        _agree("poses", pose.outputs(inputs), poses, GOLDEN_TOLERANCE)
 
 
-def _agree(what: str, found: FloatArray, expected: FloatArray) -> None:
+def _tolerance(expected: FloatArray) -> float:
+    """Vectors need not have length one: where they are longer, so is what rounding leaves open."""
+    largest = float(np.abs(expected).max(initial=0.0))
+    if largest > LARGEST_COMPONENT:  # infinite too, which would leave any difference open
+        raise ModelRefused(
+            f"golden descriptors have components of {largest:g}; at most {LARGEST_COMPONENT:g} can "
+            "be stored"
+        )
+    return GOLDEN_TOLERANCE * max(1.0, largest)
+
+
+def _agree(what: str, found: FloatArray, expected: FloatArray, tolerance: float) -> None:
     if found.shape != expected.shape:
         raise ModelRefused(f"{what} have shape {found.shape}, golden ones {expected.shape}")
     difference = float(np.abs(found - expected).max())
-    if not difference <= GOLDEN_TOLERANCE:  # also catches NaN
+    if not difference <= tolerance:  # also catches NaN
         raise ModelRefused(
             f"golden vectors ({what}) are off by {difference:.3g}, "
-            f"at most {GOLDEN_TOLERANCE} is allowed"
+            f"at most {tolerance:.3g} is allowed"
         )

@@ -17,17 +17,21 @@ class CompiledPose:
     """Implements ``PoseFinder``.
 
     It takes a few milliseconds, so callers wait for each other instead of in a queue.
+
+    Args:
+        run: the network.
+        shape_px: height and width of what it sees, prints: two equal sides.
     """
 
-    def __init__(self, run: Callable[[FloatArray], FloatArray], size_px: int) -> None:
+    def __init__(self, run: Callable[[FloatArray], FloatArray], shape_px: tuple[int, int]) -> None:
         self._run = run
-        self._size_px = size_px
+        self._input_shape = (*shape_px, 2)
         self._alone = threading.Lock()
 
     def warm(self) -> None:
         """Compile every batch size before the first request needs it."""
         for bucket in BUCKETS:
-            self.outputs(np.zeros((bucket, self._size_px, self._size_px, 2), np.float32))
+            self.outputs(np.zeros((bucket, *self._input_shape), np.float32))
 
     def find(self, samples: Sequence[PreparedSample]) -> list[Pose]:
         """The pose of each sample's finger."""

@@ -8,6 +8,8 @@ from typing import Any
 import keras
 from keras import ops
 
+from app.learning.embedding_losses import supervised_contrast
+
 
 def grid_scores(cells: Any, cover: Any, min_overlap_cells: float, shift_cells: int = 0) -> Any:
     """Comparison scores of all against all, the best over shifts by whole cells.
@@ -46,28 +48,8 @@ def _shifted(grids: Any, down: int, right: int) -> Any:
     return ops.pad(grids, padding)[:, top : top + rows, left : left + cols]
 
 
-def pair_contrast(scores: Any, fingers: Any, scale: float, margin: float) -> Any:
-    """Contrastive loss of every impression over all others of the batch (InfoNCE with a margin).
-
-    van den Oord et al., "Representation Learning with Contrastive Predictive Coding" (2018), with
-    the additive margin of Wang et al., "Additive Margin Softmax" (2018), on the genuine score.
-
-    Args:
-        scores: [n, n] comparison scores.
-        fingers: [n] labels; every label occurs exactly twice.
-
-    Returns:
-        [n] losses.
-    """
-    same = ops.cast(ops.equal(fingers[:, None], fingers[None, :]), "float32")
-    itself = ops.eye(ops.shape(scores)[0], dtype="float32")
-    genuine = same - itself
-    logits = scale * (scores - margin * genuine) - 1e9 * itself
-    return ops.logsumexp(logits, axis=-1) - ops.sum(logits * genuine, axis=-1)
-
-
 class GridContrast(keras.losses.Loss):  # type: ignore[misc]
-    """``pair_contrast`` of ``grid_scores``; prediction [n, rows, cols, channels + 1 (cover)]."""
+    """``supervised_contrast`` of ``grid_scores`` of cells [n, rows, cols, channels + 1 (cover)]."""
 
     def __init__(
         self, scale: float, margin: float, min_overlap_cells: float, shift_cells: int = 0
@@ -81,4 +63,5 @@ class GridContrast(keras.losses.Loss):  # type: ignore[misc]
         scores = grid_scores(
             y_pred[..., :-1], y_pred[..., -1], self.min_overlap_cells, self.shift_cells
         )
-        return pair_contrast(scores, ops.reshape(y_true, (-1,)), self.scale, self.margin)
+        labels = ops.reshape(y_true, (-1,))
+        return supervised_contrast(scores, labels, self.scale, self.margin)

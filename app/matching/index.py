@@ -14,9 +14,10 @@ from threading import Lock
 import numpy as np
 from numpy.typing import NDArray
 
-from app.core.params import MatchingParams
-from app.core.types import Descriptor, FloatArray, Probe
-from app.matching.variants import References, Variants
+from app.core.params import Matching
+from app.core.types import Descriptor, FloatArray, Probe, half_precision
+from app.matching.scorer import Scorer, scorer_of
+from app.matching.variants import References
 
 BLOCK_ROWS = 256
 MASK_SCALE = np.float32(255.0)
@@ -86,7 +87,8 @@ class TemplateIndex:
         """Add a template; one with the same id is replaced.
 
         Raises:
-            ValueError: the descriptor's shape is not that of the others.
+            ValueError: the descriptor's shape is not that of the others, or it holds numbers that
+                have no stored form.
         """
         shape = descriptor.cells.shape
         with self._lock:
@@ -95,12 +97,13 @@ class TemplateIndex:
                 raise ValueError(f"the index holds descriptors of shape {wanted}, not {shape}")
             if descriptor.mask.shape != shape[:2]:
                 raise ValueError("the descriptor's mask does not fit its cells")
+            cells = half_precision(descriptor.cells)
             self._remove(template_id)
             if not self._blocks or len(self._blocks[-1].rows) == BLOCK_ROWS:
                 self._blocks.append(_Block.empty(shape))
             tail = self._blocks[-1]
             row = len(tail.rows)
-            tail.cells[row] = descriptor.cells
+            tail.cells[row] = cells
             tail.mask[row] = np.round(descriptor.mask * MASK_SCALE)
             tail.rows.append(_Row(template_id, person_id, int(finger)))
             self._places[template_id] = (len(self._blocks) - 1, row)
@@ -110,7 +113,7 @@ class TemplateIndex:
         with self._lock:
             return self._remove(template_id)
 
-    def search(self, probe: Probe, limit: int, params: MatchingParams) -> list[Hit]:
+    def search(self, probe: Probe, limit: int, params: Matching) -> list[Hit]:
         """The `limit` persons whose best template scores highest, descending.
 
         Equal scores are ordered by person id, and a person's equal templates by template id.
@@ -120,12 +123,12 @@ class TemplateIndex:
         """
         if limit < 1:
             raise ValueError(f"the limit must be at least 1, not {limit}")
-        variants = Variants.of(probe, params)
+        scorer = scorer_of(probe, params)
         with self._lock:
             snapshot = [(block, len(block.rows)) for block in self._blocks]
-        scanned = [(block, variants.scores(block.references(slice(n)))) for block, n in snapshot]
+        scanned = [(block, scorer.scores(block.references(slice(n)))) for block, n in snapshot]
         bar = _score_at_rank(scanned, limit) - ROUNDING
-        return _ranked(_rescored(scanned, bar, variants))[:limit]
+        return _ranked(_rescored(scanned, bar, scorer))[:limit]
 
     def _remove(self, template_id: str) -> bool:
         place = self._places.pop(template_id, None)
@@ -162,10 +165,10 @@ def _score_at_rank(scanned: _Scanned, limit: int) -> float:
     return sorted(best.values(), reverse=True)[limit - 1] if limit <= len(best) else -np.inf
 
 
-def _rescored(scanned: _Scanned, bar: float, variants: Variants) -> Iterator[Hit]:
+def _rescored(scanned: _Scanned, bar: float, scorer: Scorer) -> Iterator[Hit]:
     for block, scores in scanned:
         for row in np.flatnonzero(scores >= bar).tolist():
-            again = float(variants.scores(block.references(slice(row, row + 1)))[0])
+            again = float(scorer.scores(block.references(slice(row, row + 1)))[0])
             # Of two displacements that are as good, products of another shape may refine the other.
             score = (
                 again if abs(again - scores[row]) <= ROUNDING else max(again, float(scores[row]))

@@ -1,4 +1,5 @@
-"""Comparison score of dense descriptors: the best masked mean dot product over small displacements.
+"""Comparison score of descriptors; of dense ones it is the best masked mean dot product over small
+displacements, of single vectors the measure that their model names (``app.matching.vectors``).
 
 For a rotation of the probe and a shift of the grids by whole cells, with masks m and vectors p, r,
 
@@ -19,16 +20,19 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from app.core.params import MatchingParams
+from app.core.params import Matching, MatchingParams
 from app.core.types import Descriptor, FloatArray, Probe
+from app.matching.scorer import scorer_of
 from app.matching.variants import References, Variants
 
 # References in one matrix product: enough to keep BLAS busy, few enough to bound the memory.
 CHUNK = 512
 
 
-def compare(probe: Probe, reference: Descriptor, params: MatchingParams) -> float:
-    """Comparison score of one probe and one reference, in -1..1; higher means more alike.
+def compare(probe: Probe, reference: Descriptor, params: Matching) -> float:
+    """Comparison score of one probe and one reference; higher means more alike.
+
+    In -1..1 for grids, for vectors in the range of their measure.
 
     Raises:
         ValueError: the grids differ in shape.
@@ -36,32 +40,30 @@ def compare(probe: Probe, reference: Descriptor, params: MatchingParams) -> floa
     return float(compare_many(probe, reference.cells[None], reference.mask[None], params)[0])
 
 
-def compare_many(
-    probe: Probe, cells: FloatArray, mask: FloatArray, params: MatchingParams
-) -> FloatArray:
+def compare_many(probe: Probe, cells: FloatArray, mask: FloatArray, params: Matching) -> FloatArray:
     """Comparison scores of one probe with many references.
 
     Args:
         probe: the probe at its rotations.
-        cells: [references, rows, cols, channels], unit vectors.
+        cells: [references, rows, cols, channels]: unit vectors, or one vector of any length.
         mask: [references, rows, cols] in 0..1.
-        params: shifts to search and the least overlap.
+        params: shifts to search and the least overlap, or the measure of vectors.
 
     Returns:
-        float32 [references], each in -1..1.
+        float32 [references], each in the range of `compare`.
 
     Raises:
         ValueError: the grids differ in shape.
     """
-    variants = Variants.of(probe, params)
+    scorer = scorer_of(probe, params)
     scores = np.empty(len(cells), np.float32)
     for part in _chunks(len(cells)):
-        scores[part] = variants.scores(References.of(cells[part], mask[part]))
+        scores[part] = scorer.scores(References.of(cells[part], mask[part]))
     return scores
 
 
 def compare_all(
-    probes: Sequence[Probe], cells: FloatArray, mask: FloatArray, params: MatchingParams
+    probes: Sequence[Probe], cells: FloatArray, mask: FloatArray, params: Matching
 ) -> FloatArray:
     """Comparison scores of every probe with every reference, shapes as in `compare_many`.
 
@@ -75,7 +77,7 @@ def compare_all(
     for part in _chunks(len(cells)):
         references = References.of(cells[part], mask[part])
         for row, probe in enumerate(probes):
-            scores[row, part] = Variants.of(probe, params).scores(references)
+            scores[row, part] = scorer_of(probe, params).scores(references)
     return scores
 
 
@@ -83,7 +85,7 @@ def compare_pairs(
     probes: Sequence[Probe],
     cells: FloatArray,
     mask: FloatArray,
-    params: MatchingParams,
+    params: Matching,
     report: Callable[[int, int], None] | None = None,
 ) -> FloatArray:
     """Comparison scores of samples with each other, every sample a probe and a reference.
@@ -112,9 +114,7 @@ def stack_references(references: Sequence[Descriptor]) -> tuple[FloatArray, Floa
     return np.stack([r.cells for r in references]), np.stack([r.mask for r in references])
 
 
-def upright_references(
-    probes: Sequence[Probe], params: MatchingParams
-) -> tuple[FloatArray, FloatArray]:
+def upright_references(probes: Sequence[Probe], params: Matching) -> tuple[FloatArray, FloatArray]:
     """The samples behind some probes as references: cells and masks of them as they are, float32.
 
     Raises:
@@ -143,7 +143,7 @@ class Alignment:
 
 
 def align(probe: Probe, reference: Descriptor, params: MatchingParams) -> Alignment:
-    """Find the rotation and shift behind the comparison score.
+    """Find the rotation and shift behind the comparison score of grids.
 
     Raises:
         ValueError: the grids differ in shape.

@@ -13,22 +13,11 @@ from collections.abc import Callable
 from typing import Any
 
 import keras
-from keras import layers, ops
+from keras import layers
 
 from app.networks.kernels import Normalization
-
-
-@keras.saving.register_keras_serializable(package="whorl")
-class UnitCells(layers.Layer):  # type: ignore[misc]
-    """Scale the channels of every cell to length one, in float32."""
-
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(**{**kwargs, "dtype": "float32"})
-
-    def call(self, cells: Any) -> Any:
-        """[n, rows, cols, channels] -> the same shape, unit vectors."""
-        norm = ops.sqrt(ops.sum(ops.square(cells), axis=-1, keepdims=True) + 1e-6)
-        return cells / norm
+from app.networks.layer_stack import layer_stack
+from app.networks.unit_cells import UnitCells
 
 
 def _convolve(x: Any, name: str, filters: int, kernel: int, stride: int = 1) -> Any:
@@ -107,6 +96,7 @@ def vector_encoder(
 ARCHITECTURES: dict[str, Callable[..., keras.Model]] = {
     "grid_encoder": grid_encoder,
     "vector_encoder": vector_encoder,
+    "layer_stack": layer_stack,
 }
 
 

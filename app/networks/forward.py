@@ -9,30 +9,60 @@ from typing import Any
 
 import keras
 import numpy as np
+from numpy.typing import NDArray
 
 from app.core.types import Descriptor, FloatArray, PreparedSample
+
+Places = NDArray[np.intp]
 
 MINIMUM_CELL_COVER = 0.25
 """A cell with less foreground than this says more about the finger's edge than about its ridges."""
 
 
 def stack_samples(samples: Sequence[PreparedSample]) -> FloatArray:
-    """The encoder's input: float32 [n, size, size, 2], image and mask."""
+    """The encoder's input: float32 [n, height, width, 2], image and mask."""
     return np.stack([np.stack([s.image, s.mask], axis=-1) for s in samples]).astype(np.float32)
 
 
-def cell_cover(masks: FloatArray, rows: int) -> FloatArray:
-    """Share of foreground in every cell: [n, size, size] -> [n, rows, rows]."""
-    n, size = masks.shape[:2]
-    cell = size // rows
-    cover = masks.reshape(n, rows, cell, rows, cell).mean(axis=(2, 4), dtype=np.float32)
-    minimum = MINIMUM_CELL_COVER if rows > 1 else 0.0  # a single cell is the whole print
+def cell_cover(masks: FloatArray, rows: int, cols: int | None = None) -> FloatArray:
+    """Share of foreground in every cell: [n, height, width] -> [n, rows, cols].
+
+    Where the pixels do not divide into cells, a cell is made of all pixels that it touches.
+
+    Args:
+        cols: as many as there are rows where it is not given.
+    """
+    cols = rows if cols is None else cols
+    n, height, width = masks.shape
+    if height % rows == 0 and width % cols == 0:
+        cells = masks.reshape(n, rows, height // rows, cols, width // cols)
+        cover = cells.mean(axis=(2, 4), dtype=np.float32)
+    else:
+        cover = _touched_cover(masks, rows, cols)
+    minimum = MINIMUM_CELL_COVER if rows * cols > 1 else 0.0  # a single cell is the whole sample
     return np.where(cover < minimum, 0.0, cover).astype(np.float32)
+
+
+def _touched_cover(masks: FloatArray, rows: int, cols: int) -> FloatArray:
+    """Mean of the mask over each cell's pixels, from sums over all that lies above and left."""
+    height, width = masks.shape[1:]
+    summed = np.pad(masks.astype(np.float64), ((0, 0), (1, 0), (1, 0)))
+    summed = summed.cumsum(axis=1).cumsum(axis=2)
+    (top, bottom), (left, right) = _edges(height, rows), _edges(width, cols)
+    inside = summed[:, bottom] - summed[:, top]
+    total = inside[:, :, right] - inside[:, :, left]
+    return np.asarray(total / np.outer(bottom - top, right - left), np.float32)
+
+
+def _edges(size: int, cells: int) -> tuple[Places, Places]:
+    """First pixel of each cell, and the one after its last."""
+    number = np.arange(cells)
+    return number * size // cells, -(-(number + 1) * size // cells)
 
 
 def describe(cells: FloatArray, inputs: FloatArray) -> list[Descriptor]:
     """Descriptors from an encoder's output and the input that it saw."""
-    cover = cell_cover(inputs[..., 1], cells.shape[1])
+    cover = cell_cover(inputs[..., 1], *cells.shape[1:3])
     cells = cells * (cover > 0)[..., None]
     return [Descriptor(c, m) for c, m in zip(cells, cover, strict=True)]
 

@@ -5,8 +5,18 @@ from __future__ import annotations
 import keras
 
 from app.core.errors import ModelRefused, NotFound
-from app.core.params import MatchingParams, PreparationParams
+from app.core.params import (
+    Matching,
+    MatchingParams,
+    PictureParams,
+    Preparation,
+    PreparationParams,
+    VectorMatching,
+    read_matching,
+    read_preparation,
+)
 from app.matching.calibration import Calibration
+from app.matching.vectors import require_weights
 from app.networks.encoder import build_encoder
 from app.networks.pose import build_pose
 from app.networks.weights import unpack_weights
@@ -37,20 +47,35 @@ def verified_manifest(registry: Registry, model_id: str) -> Manifest:
     return manifest
 
 
-def read_params(manifest: Manifest) -> tuple[PreparationParams, MatchingParams]:
+def read_params(manifest: Manifest) -> tuple[Preparation, Matching]:
     """How captures are prepared for a model and its templates compared.
 
     Raises:
         ModelRefused: this code cannot do it.
     """
     try:
-        preparation = PreparationParams.from_dict(manifest.preparation)
-        matching = MatchingParams.from_dict(manifest.matching)
+        preparation = read_preparation(manifest.preparation)
+        matching = read_matching(manifest.matching)
         if (0.0, 0.0, 0.0) not in matching.views_deg_px:
             raise ValueError("a probe must be searched upright too")
+        moved = len(matching.views_deg_px) > 1 or "pose" in manifest.architecture
+        if isinstance(preparation, PictureParams) and moved:
+            raise ValueError("a picture is compared as it lies: no rotations, no pose network")
     except (TypeError, ValueError) as error:
         raise ModelRefused(f"the manifest of {manifest.id} cannot be used: {error}") from error
     return preparation, matching
+
+
+def read_print_params(manifest: Manifest) -> tuple[PreparationParams, MatchingParams]:
+    """The same of a model of fingerprints.
+
+    Raises:
+        ModelRefused: this code cannot do it, or the model is of other pictures.
+    """
+    preparation, matching = read_params(manifest)
+    if isinstance(preparation, PreparationParams) and isinstance(matching, MatchingParams):
+        return preparation, matching
+    raise ModelRefused(f"model {manifest.id} is not one of fingerprints")
 
 
 def read_calibration(manifest: Manifest) -> Calibration:
@@ -69,8 +94,8 @@ def restore_encoder(registry: Registry, manifest: Manifest) -> keras.Model:
     """Build the architecture that a manifest names and give it the model's weights.
 
     Raises:
-        ModelRefused: the architecture is unknown or does not fit the preparation, or the weights do
-            not fit or are not finite.
+        ModelRefused: the architecture is unknown or does not fit the preparation or the matching,
+            or the weights do not fit or are not finite.
     """
     name, params = manifest.architecture.get("name"), manifest.architecture.get("params", {})
     try:
@@ -78,6 +103,7 @@ def restore_encoder(registry: Registry, manifest: Manifest) -> keras.Model:
     except (AttributeError, TypeError, ValueError) as error:
         raise ModelRefused(f"model {manifest.id} cannot be built: {error}") from error
     _check_input(encoder, manifest)
+    _check_vectors(encoder, manifest)
     unpack_weights(encoder, registry.folder(manifest.id) / WEIGHTS)
     return encoder
 
@@ -101,6 +127,20 @@ def restore_pose(registry: Registry, manifest: Manifest) -> keras.Model | None:
 
 
 def _check_input(network: keras.Model, manifest: Manifest) -> None:
-    size = manifest.preparation.get("size_px")
-    if network.input_shape[1:] != (size, size, 2):
+    preparation, _ = read_params(manifest)
+    if network.input_shape[1:] != (*preparation.shape_px, 2):
         raise ModelRefused(f"model {manifest.id} is prepared for another size than it takes")
+
+
+def _check_vectors(encoder: keras.Model, manifest: Manifest) -> None:
+    """A measure of vectors needs one vector a sample, and a weight for each of its channels."""
+    _, matching = read_params(manifest)
+    if not isinstance(matching, VectorMatching):
+        return
+    *grid, channels = encoder.output_shape[1:]
+    try:
+        if grid != [1, 1]:
+            raise ValueError("its encoder gives more than one vector a sample")
+        require_weights(matching, channels)
+    except ValueError as error:
+        raise ModelRefused(f"the matching of {manifest.id} cannot be used: {error}") from error

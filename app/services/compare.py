@@ -13,7 +13,7 @@ from app.services.recognise import (
     SampleImage,
     embed_reference,
     prepare_capture,
-    require_fingerprint,
+    require_usable,
 )
 from app.services.stopwatch import Stopwatch
 
@@ -34,7 +34,7 @@ def compare_images(ctx: Recognition, actor: Actor, request: CompareRequest) -> C
     Raises:
         PolicyNotSupported: the calibration has no counts for the rate.
         InvalidInput: an image or its resolution cannot be used.
-        QualityTooLow: an image is not of a finger.
+        QualityTooLow: an image is not of a finger, or as a picture blank.
     """
     watch = Stopwatch()
     model = ctx.models.active()
@@ -45,7 +45,7 @@ def compare_images(ctx: Recognition, actor: Actor, request: CompareRequest) -> C
         capture_a = prepare_capture(image_a, model.preparation)
         capture_b = probe.capture(model)
     for capture in (capture_a, capture_b):
-        require_fingerprint(capture.quality, ctx.minimum_quality)
+        require_usable(capture.quality, ctx.minimum_quality)
     with watch.stage("embed"):
         reference = embed_reference(model, capture_a.prepared)
         seen = probe.under(model)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from app.core.clock import new_id, now_ms
-from app.core.errors import Conflict, InvalidInput
-from app.core.ports import CalibrationTable, Transaction
+from app.core.errors import Conflict, InvalidInput, PolicyNotSupported
+from app.core.ports import LoadedModel, Transaction
 from app.core.records import Gallery, ImagePolicy, Person, Reply, StoredImage, Template
 from app.core.types import Capture, Descriptor, FingerPosition
 from app.imaging.pipeline import require_quality
@@ -26,6 +27,8 @@ from app.services.recognise import (
     prepare_capture,
 )
 from app.services.search import search_gallery
+
+log = logging.getLogger(__name__)
 
 MAXIMUM_IMAGES = 10
 DUPLICATES_LISTED = 5
@@ -79,7 +82,7 @@ def enroll(ctx: Recognition, actor: Actor, request: EnrolRequest) -> Enrolment:
     embedded = _embedded(attempt, samples, request.on_duplicate)
     duplicates = _duplicates(attempt, person_id, [probe for _, probe in embedded if probe])
     if duplicates and request.on_duplicate is OnDuplicate.REJECT:
-        raise _duplicate_conflict(duplicates)
+        raise _duplicate_conflict(attempt.model, duplicates)
     # The duplicate check above saw the gallery of a moment ago: two concurrent enrolments of one
     # finger may both pass. Searching again under the write lock would stall all other writers.
     with ctx.store.write() as tx:
@@ -171,15 +174,25 @@ def _embedded(
 def _duplicates(
     attempt: Attempt, person_id: str, probes: Sequence[ProbeImage]
 ) -> tuple[DuplicateFinger, ...]:
-    """Other persons whose templates one of the probes matches."""
+    """Other persons whose templates one of the probes matches; nobody where a model of pictures
+    has too few counts to tell them from chance.
+    """
 
-    def policy(calibration: CalibrationTable, size: int) -> tuple[float, float]:
-        return duplicate_threshold(calibration, size * len(probes)), DUPLICATE_FMR
+    def policy(model: LoadedModel, size: int) -> tuple[float, float]:
+        searched, pictures = size * len(probes), model.of_pictures
+        bar = duplicate_threshold(model.calibration, searched, of_pictures=pictures)
+        return bar, DUPLICATE_FMR
 
     found: dict[str, DuplicateFinger] = {}
     for probe in probes:
-        # One more than is listed, because the person's own templates may lead.
-        result = search_gallery(attempt, probe, policy, DUPLICATES_LISTED + 1)
+        try:
+            # One more than is listed, because the person's own templates may lead.
+            result = search_gallery(attempt, probe, policy, DUPLICATES_LISTED + 1)
+        except PolicyNotSupported as problem:
+            if not attempt.model.of_pictures:
+                raise
+            log.info("duplicates are not looked for: %s", problem.detail)
+            break
         for match in result.candidates:
             if match.person_id != person_id:
                 duplicate = DuplicateFinger(match.person_id, match.finger, match.template_id)
@@ -187,9 +200,10 @@ def _duplicates(
     return tuple(found.values())[:DUPLICATES_LISTED]
 
 
-def _duplicate_conflict(duplicates: Sequence[DuplicateFinger]) -> Conflict:
+def _duplicate_conflict(model: LoadedModel, duplicates: Sequence[DuplicateFinger]) -> Conflict:
+    what = "what this picture shows" if model.of_pictures else "this finger"
     return Conflict(
-        "this finger is enrolled under another person; check who it is, or send "
+        f"{what} is enrolled under another person; check who it is, or send "
         "on_duplicate=warn to enrol it all the same",
         slug="duplicate_finger",
         duplicates=[{"person_id": d.person_id, "finger": d.finger} for d in duplicates],

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from app.core.errors import WhorlError
+from app.core.errors import InvalidInput, WhorlError
+from app.core.params import PictureParams, PreparationParams
 from app.core.ports import LoadedModel
 from app.core.types import FloatArray, GrayImage, PreparedSample, Probe
 from app.evaluation.alteration import Alteration
@@ -26,7 +27,7 @@ from app.services.policy import strictest_fmr
 from app.services.recognise import (
     embed_probe,
     embed_references_and_probes,
-    require_fingerprint,
+    require_usable,
 )
 
 Report = Callable[[str, int, int], None]
@@ -142,8 +143,11 @@ def evaluate_folder(
         report: told (what, done, of).
 
     Raises:
-        InvalidInput: no image could be labelled, or there is nothing to compare.
+        InvalidInput: no image could be labelled, there is nothing to compare, or baselines or
+            alterations are asked for of a model of pictures (``only_for_prints``).
     """
+    if baselines or alterations:
+        require_prints(model)
     tell = report or (lambda _what, _done, _of: None)
     labelled = parse_names(sorted(p for p in folder.rglob("*") if p.is_file()), pattern)
     prints = _PrintSet(name or folder.name, labelled.images, dpi, minimum_quality)
@@ -164,6 +168,21 @@ def evaluate_folder(
         altered=altered,
         fused=evaluate_fused(prints.name, prints.fingers, matrix, enrolled.failed),
     )
+
+
+def require_prints(model: LoadedModel) -> PreparationParams:
+    """How the model prepares prints.
+
+    Raises:
+        InvalidInput: ``only_for_prints``, it is one of other pictures.
+    """
+    if isinstance(model.preparation, PictureParams):
+        raise InvalidInput(
+            f"model {model.id} is not one of fingerprints; other matchers of prints and turned or "
+            "partial probes cannot be measured beside it",
+            slug="only_for_prints",
+        )
+    return model.preparation
 
 
 def _enrolled(model: LoadedModel, prints: _PrintSet, tell: Report) -> _Probes:
@@ -223,15 +242,16 @@ def _with_altered(
 
     Of a probe no quality is asked, as in a verification: it only must be a fingerprint.
     """
+    preparation = require_prints(model)
     probes: list[Probe] = []
     failed: dict[int, str] = {}
     for number, image in enumerate(prints.images):
         sample = _nothing(model)
         try:
             found = read_image(image.path.read_bytes(), prints.dpi)
-            data = altered_file(found, alteration, number, model.preparation)
-            capture = prepare(data, model.preparation, requested_dpi=found.dpi)
-            require_fingerprint(capture.quality, prints.minimum_quality)
+            data = altered_file(found, alteration, number, preparation)
+            capture = prepare(data, preparation, requested_dpi=found.dpi)
+            require_usable(capture.quality, prints.minimum_quality)
             sample = capture.prepared
         except WhorlError as error:
             failed[number] = error.detail
@@ -258,5 +278,5 @@ def _policies_met(model: LoadedModel, scores: Scores) -> tuple[PolicyMet, ...]:
 
 def _nothing(model: LoadedModel) -> PreparedSample:
     """Stands for a print that could not be used, so that the numbers stay in step."""
-    size = model.preparation.size_px
-    return PreparedSample(np.zeros((size, size), np.float32), np.zeros((size, size), np.float32))
+    nothing = np.zeros(model.preparation.shape_px, np.float32)
+    return PreparedSample(nothing, nothing)

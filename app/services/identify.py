@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from app.core.errors import InvalidInput
-from app.core.ports import CalibrationTable
+from app.core.ports import LoadedModel
 from app.services import audit
 from app.services.attempt import Attempt
 from app.services.context import Actor, Recognition
 from app.services.outcomes import Candidate, Decision, Identification
-from app.services.recognise import ProbeImage, require_fingerprint
+from app.services.recognise import ProbeImage, require_usable
 from app.services.search import Found, search_gallery, still_stored
 
 MAXIMUM_LIMIT = 100
@@ -39,22 +39,22 @@ def identify(ctx: Recognition, actor: Actor, request: IdentifyRequest) -> Identi
     Raises:
         NotFound: there is no such gallery.
         InvalidInput: the limit, the image or its resolution cannot be used.
-        QualityTooLow: the image is not of a finger.
+        QualityTooLow: the image is not of a finger, or as a picture blank.
         PolicyNotSupported: the calibration has no counts for the rate at the gallery's size.
     """
     if not 1 <= request.limit <= MAXIMUM_LIMIT:
         raise InvalidInput(f"limit must be 1 to {MAXIMUM_LIMIT}", slug="invalid_limit")
 
-    def policy(calibration: CalibrationTable, size: int) -> tuple[float, float]:
-        return calibration.fpir_threshold(request.fpir, size)
+    def policy(model: LoadedModel, size: int) -> tuple[float, float]:
+        return model.calibration.fpir_threshold(request.fpir, size)
 
     model = ctx.models.active()
-    policy(model.calibration, 1)  # what no gallery can have is refused before any work
+    policy(model, 1)  # what no gallery can have is refused before any work
     attempt = Attempt.begin(ctx, actor, model, request.gallery)
     probe = ProbeImage(attempt.sample(request.image, request.dpi))
     with attempt.watch.stage("prepare"):
         capture = probe.capture(model)
-    require_fingerprint(capture.quality, ctx.minimum_quality)
+    require_usable(capture.quality, ctx.minimum_quality)
     found = search_gallery(attempt, probe, policy, request.limit)
     poor = capture.quality.score < ctx.minimum_quality
     with attempt.watch.stage("store"):

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from threading import Lock
 
-from app.core.params import MatchingParams
+from app.core.params import Matching
 from app.core.ports import Store, Transaction
 from app.core.records import ReferenceTemplate
 from app.core.types import Probe
@@ -52,7 +52,7 @@ class GalleryView:
         index = self._indexes.get(model_id)
         return len(index) if index is not None else 0
 
-    def search(self, model_id: str, probe: Probe, limit: int, params: MatchingParams) -> list[Hit]:
+    def search(self, model_id: str, probe: Probe, limit: int, params: Matching) -> list[Hit]:
         """Best persons among the templates under this model; the probe must be under it too."""
         index = self._indexes.get(model_id)
         return index.search(probe, limit, params) if index is not None else []

@@ -56,15 +56,20 @@ def verification_threshold(calibration: CalibrationTable, fmr: float, references
     return calibration.threshold(fmr / max(references, 1))
 
 
-def duplicate_threshold(calibration: CalibrationTable, searched: int) -> float:
+def duplicate_threshold(
+    calibration: CalibrationTable, searched: int, *, of_pictures: bool = False
+) -> float:
     """Threshold of the duplicate check among so many templates.
 
     The check's false alarms are held to 1e-4 a search; where the calibration has no counts for
-    that at this size, the strictest threshold it supports is used.
+    that at this size, the strictest threshold it supports is used for prints. A model of pictures
+    is calibrated on so few that this would take every other enrolment for a duplicate.
 
     Raises:
-        PolicyNotSupported: the calibration supports no rate at all.
+        PolicyNotSupported: the calibration supports no rate at all, or of pictures not this one.
     """
+    if of_pictures:
+        return calibration.fpir_threshold(DUPLICATE_FMR, searched)[0]
     strictest = strictest_fmr(calibration)
     if strictest >= 1.0:
         raise PolicyNotSupported(

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from app.core.errors import NotFound
-from app.core.params import AS_IT_IS, MatchingParams, PreparationParams
+from app.core.errors import InvalidInput, NotFound
+from app.core.params import AS_IT_IS, Matching, Preparation
 from app.core.ports import LoadedModel, Transaction
 from app.core.records import Gallery
 from app.core.types import Capture, Descriptor, PreparedSample, Probe, Quality, QualityReason
@@ -19,6 +19,7 @@ from app.imaging.normalise import search_views
 from app.imaging.pipeline import prepare, require_quality
 from app.services.identifiers import is_gallery_id
 
+_USELESS = frozenset({QualityReason.NOT_A_FINGERPRINT, QualityReason.BLANK})
 # A large image takes hundreds of megabytes while it is decoded: more at once than there are
 # processors would gain no speed, and let a burst of requests take all memory.
 _PREPARING = threading.BoundedSemaphore(max(2, os.cpu_count() or 1))
@@ -42,7 +43,7 @@ class ProbeImage:
     """
 
     image: SampleImage
-    _captures: dict[PreparationParams, Capture] = field(default_factory=dict)
+    _captures: dict[Preparation, Capture] = field(default_factory=dict)
     _probes: dict[str, Probe] = field(default_factory=dict)
 
     @classmethod
@@ -57,6 +58,20 @@ class ProbeImage:
         if model.preparation not in self._captures:
             self._captures[model.preparation] = prepare_capture(self.image, model.preparation)
         return self._captures[model.preparation]
+
+    def fits(self, model: LoadedModel, active: LoadedModel) -> bool:
+        """Whether templates under a model may be compared with what the active one was shown.
+
+        To a model that is not its kin the image may be nothing at all: a face has no resolution
+        and no ridges for one of prints.
+        """
+        if model.is_kin(active):
+            return True
+        try:
+            require_quality(self.capture(model).quality, 1)
+        except InvalidInput:
+            return False
+        return True
 
     def under(self, model: LoadedModel) -> Probe:
         """The probe under this model."""
@@ -80,11 +95,12 @@ def existing_gallery(tx: Transaction, gallery_id: str) -> Gallery:
     return gallery
 
 
-def prepare_capture(image: SampleImage, params: PreparationParams) -> Capture:
+def prepare_capture(image: SampleImage, params: Preparation) -> Capture:
     """Decode, assess and prepare an image; poor quality is no error here.
 
     Raises:
-        InvalidInput: the image cannot be decoded, exceeds a limit or has no known resolution.
+        InvalidInput: the image cannot be decoded, exceeds a limit or has no known resolution
+            where the model needs one.
     """
     with _PREPARING:
         return prepare(
@@ -96,13 +112,14 @@ def prepare_capture(image: SampleImage, params: PreparationParams) -> Capture:
         )
 
 
-def require_fingerprint(quality: Quality, minimum: int) -> None:
-    """Refuse what shows no ridges; a poor print may still match, and that it may try.
+def require_usable(quality: Quality, minimum: int) -> None:
+    """Refuse what shows no ridges, or as a picture nothing at all; a poor print may still match,
+    and that it may try.
 
     Raises:
-        QualityTooLow: the image is not of a finger.
+        QualityTooLow: the image is not of a finger, or the picture is blank.
     """
-    if QualityReason.NOT_A_FINGERPRINT in quality.reasons:
+    if not _USELESS.isdisjoint(quality.reasons):
         require_quality(quality, minimum)
 
 
@@ -134,7 +151,7 @@ def embed_probe(model: LoadedModel, prepared: PreparedSample) -> Probe:
 
 
 def _views(
-    model: LoadedModel, prepared: Sequence[PreparedSample], search: MatchingParams
+    model: LoadedModel, prepared: Sequence[PreparedSample], search: Matching
 ) -> list[list[PreparedSample]]:
     """Each sample in the views of a search, counted from upright."""
     poses = model.poses(prepared)

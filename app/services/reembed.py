@@ -11,7 +11,12 @@ from app.core.records import StoredImage
 from app.core.types import Descriptor, PreparedSample
 from app.imaging.decode import ImageLimits
 from app.services import audit
-from app.services.recognise import SampleImage, embed_references, prepare_capture
+from app.services.recognise import (
+    SampleImage,
+    embed_references,
+    prepare_capture,
+    require_usable,
+)
 
 log = logging.getLogger(__name__)
 
@@ -28,8 +33,9 @@ def reembed(
     """Add this model's descriptor to every template with a kept image that lacks it.
 
     Each batch is committed by itself and only what is missing is asked for, so a run that was
-    stopped or killed is resumed by calling again. A template whose image is damaged or cannot be
-    prepared, or that is deleted meanwhile, is passed over and stays comparable under its old model.
+    stopped or killed is resumed by calling again. A template whose image is damaged, cannot be
+    prepared or is nothing to this model (a face to one of prints), or that is deleted meanwhile, is
+    passed over and stays comparable under its old model.
 
     Args:
         progress: told how many templates were given a descriptor so far.
@@ -69,6 +75,7 @@ def _embedded(
         try:
             sample = SampleImage(image.data, image.dpi, None, limits)
             capture = prepare_capture(sample, model.preparation)
+            require_usable(capture.quality, 1)
         except InvalidInput as problem:
             log.warning("template %s keeps its old model: %s", image.template_id, problem.detail)
         else:

@@ -13,11 +13,14 @@ from app.core.ports import LoadedModel
 from app.core.records import ReferenceTemplate
 from app.services.context import Recognition
 from app.services.policy import supported_references
+from app.services.recognise import ProbeImage
 
 log = logging.getLogger(__name__)
 
 MODEL_GONE = "model_gone"
 """Templates lie under models alone that cannot be loaded any more."""
+PROBE_DOES_NOT_FIT = "probe_does_not_fit"
+"""Templates lie under models of another kind alone that the probe is nothing to: a face, prints."""
 RATE_NOT_SUPPORTED = "fmr_not_supported"
 """Templates lie under models alone whose calibration has no counts for the rate."""
 
@@ -41,7 +44,11 @@ class Chosen:
 
 
 def choose_references(
-    ctx: Recognition, active: LoadedModel, claimed: Sequence[ReferenceTemplate], fmr: float
+    ctx: Recognition,
+    active: LoadedModel,
+    claimed: Sequence[ReferenceTemplate],
+    fmr: float,
+    probe: ProbeImage,
 ) -> Chosen:
     """Choose as many references as share the rate by the counts of every model involved.
 
@@ -49,10 +56,12 @@ def choose_references(
     """
     named = {ref.template.id for ref in claimed}
     loadable = list(_loadable(ctx, active, claimed))
-    able = [(model, ref) for model, ref in loadable if supported_references(model.calibration, fmr)]
+    fitting = [(model, ref) for model, ref in loadable if probe.fits(model, active)]
+    able = [(model, ref) for model, ref in fitting if supported_references(model.calibration, fmr)]
     left_out = None
     if len(able) < len(named):
-        left_out = MODEL_GONE if len(loadable) < len(named) else RATE_NOT_SUPPORTED
+        left_out = PROBE_DOES_NOT_FIT if len(fitting) < len(loadable) else RATE_NOT_SUPPORTED
+        left_out = MODEL_GONE if len(loadable) < len(named) else left_out
         log.warning(
             "%d of %d claimed templates cannot be compared (%s); enrol the person again",
             len(named) - len(able),

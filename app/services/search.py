@@ -9,11 +9,11 @@ their score under their own model's calibration.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from app.core.errors import ModelRefused, NotFound
-from app.core.ports import CalibrationTable, LoadedModel
+from app.core.errors import ModelRefused, NotFound, PolicyNotSupported
+from app.core.ports import LoadedModel
 from app.matching.index import Hit
 from app.matching.score import compare
 from app.services.attempt import Attempt
@@ -24,8 +24,8 @@ from app.services.recognise import ProbeImage
 
 log = logging.getLogger(__name__)
 
-Policy = Callable[[CalibrationTable, int], tuple[float, float]]
-"""Calibration and templates searched -> threshold and the error rate in force."""
+Policy = Callable[[LoadedModel, int], tuple[float, float]]
+"""Model and templates searched -> threshold and the error rate in force."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +40,11 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class _Search:
-    """One model's part: its templates, its threshold."""
+    """One model's part: its templates, its threshold, the rate that this keeps."""
 
     model: LoadedModel
     threshold: float
+    rate: float
 
 
 def search_gallery(attempt: Attempt, probe: ProbeImage, policy: Policy, limit: int) -> Found:
@@ -55,10 +56,10 @@ def search_gallery(attempt: Attempt, probe: ProbeImage, policy: Policy, limit: i
     ctx, watch = attempt.ctx, attempt.watch
     with watch.stage("store"), ctx.store.read() as tx:
         view = ctx.indexes.view(tx, attempt.gallery.id, attempt.model.id)
-    models = _searchable(ctx, view, attempt.model)
+    with watch.stage("prepare"):
+        models = _fitting(probe, _searchable(ctx, view, attempt.model))
     size = sum(view.count(model.id) for model in models)
-    limits = [policy(model.calibration, size) for model in models]
-    searches = [_Search(model, bar) for model, (bar, _) in zip(models, limits, strict=True)]
+    searches = list(_searches(models, policy, size))
     hits: list[tuple[_Search, Hit]] = []
     for part in searches:
         with watch.stage("embed"):
@@ -67,7 +68,39 @@ def search_gallery(attempt: Attempt, probe: ProbeImage, policy: Policy, limit: i
             best = view.search(part.model.id, seen, limit, part.model.matching)
         hits += [(part, hit) for hit in best if hit.score >= part.threshold]
     confirmed = _confirmed(attempt, probe, hits)
-    return Found(_merged(confirmed, limit), limits[0][0], max(rate for _, rate in limits), size)
+    rate = max(part.rate for part in searches)
+    searched = sum(view.count(part.model.id) for part in searches)
+    return Found(_merged(confirmed, limit), searches[0].threshold, rate, searched)
+
+
+def _fitting(probe: ProbeImage, models: Sequence[LoadedModel]) -> list[LoadedModel]:
+    """Those of the models, the active one first, that the probe is something to."""
+    active = models[0]
+    fitting = [model for model in models if probe.fits(model, active)]
+    for model in models:
+        if model not in fitting:
+            log.info("templates under %s are not searched: the probe is nothing to it", model.id)
+    return fitting
+
+
+def _searches(models: Sequence[LoadedModel], policy: Policy, size: int) -> Iterator[_Search]:
+    """The active model's part first. Its kin must keep the policy too; templates under any other
+    are left out rather than loosen the rate of a search that is hardly for them.
+    """
+    active, *others = models
+    threshold, rate = policy(active, size)
+    yield _Search(active, threshold, rate)
+    for model in others:
+        try:
+            part = _Search(model, *policy(model, size))
+        except PolicyNotSupported:
+            if model.is_kin(active):
+                raise
+            part = None
+        if part is not None and (model.is_kin(active) or part.rate <= rate):
+            yield part
+        else:
+            log.info("templates under %s are not searched: too loose a calibration", model.id)
 
 
 def still_stored(

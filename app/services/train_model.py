@@ -18,7 +18,7 @@ from app.learning.train import BaseModel, FolderData, Order, Trained, train
 from app.networks.device import Device
 from app.networks.restore import (
     read_calibration,
-    read_params,
+    read_print_params,
     restore_encoder,
     restore_pose,
     verified_manifest,
@@ -194,7 +194,7 @@ def _load_base(tools: Training, champion: str) -> BaseModel:
         return BaseModel(
             champion,
             restore_encoder(tools.registry, manifest),
-            *read_params(manifest),
+            *read_print_params(manifest),
             read_calibration(manifest).minimum_fmr,
             _base_pose(tools, manifest),
         )

@@ -20,7 +20,7 @@ from app.services.context import Actor, Recognition
 from app.services.identifiers import is_person_id
 from app.services.outcomes import Decision, Verification
 from app.services.policy import fmr_in_force, verification_threshold
-from app.services.recognise import ProbeImage, require_fingerprint
+from app.services.recognise import ProbeImage, require_usable
 from app.services.references import Chosen, choose_references
 
 # Stands for "no template" where the store is asked for references all the same.
@@ -70,7 +70,7 @@ def verify(ctx: Recognition, actor: Actor, request: VerifyRequest) -> Verificati
         PolicyNotSupported: the calibration has no counts for the rate (before any look-up).
         NotFound: there is no such gallery.
         InvalidInput: the claim is ambiguous, or the image or its resolution cannot be used.
-        QualityTooLow: the image is not of a finger.
+        QualityTooLow: the image is not of a finger, or as a picture blank.
     """
     _check_claim(request)
     model = ctx.models.active()
@@ -79,10 +79,10 @@ def verify(ctx: Recognition, actor: Actor, request: VerifyRequest) -> Verificati
     probe = ProbeImage(attempt.sample(request.image, request.dpi))
     with attempt.watch.stage("prepare"):
         capture = probe.capture(model)
-    require_fingerprint(capture.quality, ctx.minimum_quality)
+    require_usable(capture.quality, ctx.minimum_quality)
     with attempt.watch.stage("store"), ctx.store.read() as tx:
         claimed = _claimed(tx, request)
-    chosen = choose_references(ctx, model, claimed, fmr)
+    chosen = choose_references(ctx, model, claimed, fmr, probe)
     best = _best(attempt, probe, chosen)
     poor = capture.quality.score < ctx.minimum_quality
     with attempt.watch.stage("store"):

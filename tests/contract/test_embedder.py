@@ -29,7 +29,9 @@ WAIT_S = 20
 def compiled() -> CompiledEmbedder:
     keras.utils.set_random_seed(1)
     params = {"size_px": SIZE_PX, "widths": (4, 8, 8, 8), "blocks": (1, 1, 1)}
-    return CompiledEmbedder(inference_function(build_encoder("grid_encoder", params)), SIZE_PX)
+    return CompiledEmbedder(
+        inference_function(build_encoder("grid_encoder", params)), (SIZE_PX, SIZE_PX)
+    )
 
 
 MAKERS: dict[str, Callable[[], Embedder]] = {

@@ -6,9 +6,11 @@ import sqlite3
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 
 from app.core.errors import WhorlError
@@ -92,3 +94,44 @@ def test_a_migration_counts_wholly_or_not_at_all(store: SqliteStore, path: Path)
     assert "good" in tables
     assert "half" not in tables
     assert query(path, "SELECT max(version) FROM migrations") == [(after + 1,)]
+
+
+def test_resolutions_may_be_unknown_from_the_second_step_on(
+    path: Path, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr("app.storage.store.known_migrations", lambda: known_migrations()[:1])
+        first = open_store(path, make.master_key)
+        with first.write() as tx:
+            for person in ("anna", "bea"):
+                tx.persons.add(make.person(person))
+                kept = make.template(f"of {person}", person, has_image=True)
+                tx.templates.add(kept, make.image(kept.id))
+                tx.templates.add_descriptor(kept.id, "m1", make.descriptor())
+        first.close()
+    assert "NOT NULL CHECK (dpi > 0)" in schema(path)
+
+    store = open_store(path, make.master_key)
+    with store.write() as tx:
+        for person in ("anna", "bea"):
+            (kept,) = tx.templates.of_person("default", person)
+            assert kept == make.template(f"of {person}", person, has_image=True)
+            assert tx.templates.image(kept.id) == make.image(kept.id)
+            (reference,) = tx.templates.references([kept.id])
+            np.testing.assert_array_equal(reference.descriptor.cells, make.descriptor().cells)
+        face = replace(make.template("t9", has_image=True), dpi=None, dpi_source="none")
+        tx.templates.add(face, replace(make.image("t9"), dpi=None))
+        assert tx.templates.get("t9") == face
+        assert tx.templates.image("t9") == replace(make.image("t9"), dpi=None)
+        assert tx.persons.delete("default", "bea")
+    store.close()
+    assert query(path, "PRAGMA foreign_key_check") == []
+    assert query(path, "PRAGMA integrity_check") == [("ok",)]
+    for table in ("descriptors", "images"):  # what belongs to a person still goes with the person
+        assert "of bea" not in str(query(path, f"SELECT template_id FROM {table}"))
+    with pytest.raises(sqlite3.IntegrityError, match="dpi > 0"):
+        query(path, "UPDATE templates SET dpi = 0.0")
+
+
+def schema(path: Path) -> str:
+    return "".join(sql or "" for (sql,) in query(path, "SELECT sql FROM sqlite_schema"))

@@ -51,7 +51,7 @@ def test_a_published_model_is_loaded(shipped_models: Path) -> None:
     loaded = loader(shipped_models).load(shipped_id(shipped_models))
     assert loaded.id == shipped_id(shipped_models)
     assert loaded.matching == MATCHING
-    assert loaded.preparation.size_px == 192
+    assert loaded.preparation.shape_px == (192, 192)
     assert 0 < loaded.calibration.fmr_at(float("inf")) < 0.2
     (found,) = loaded.embedder.embed([sample()])
     assert found.cells.shape == (12, 12, 16)

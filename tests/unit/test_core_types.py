@@ -81,3 +81,25 @@ def test_identifiers_sort_by_creation_and_never_repeat() -> None:
     assert len(set(ids)) == 200
     assert {len(i) for i in ids} == {26}
     assert all(before <= i[:11] <= f"{now_ms():011x}" for i in ids)
+
+
+@pytest.mark.parametrize("component", [65504.0, -65504.0, 0.0])
+def test_what_half_precision_holds_is_stored(component: float) -> None:
+    kept = Descriptor(np.full((1, 1, 3), component, np.float32), np.ones((1, 1), np.float32))
+    np.testing.assert_array_equal(Descriptor.from_bytes(kept.to_bytes()).cells, kept.cells)
+
+
+@pytest.mark.parametrize("component", [65520.0, -1e6, np.inf, np.nan])
+def test_what_it_does_not_hold_is_refused(component: float) -> None:
+    cells = np.zeros((1, 1, 3), np.float32)
+    cells[0, 0, 1] = component
+    with pytest.raises(ValueError, match="within 65504"):
+        Descriptor(cells, np.ones((1, 1), np.float32)).to_bytes()
+
+
+def test_a_long_vector_is_stored_and_a_longer_one_refused() -> None:
+    ones = np.ones((1, 1), np.float32)
+    longest = Descriptor(np.ones((1, 1, 32767), np.float32), ones)
+    assert Descriptor.from_bytes(longest.to_bytes()).cells.shape == (1, 1, 32767)
+    with pytest.raises(ValueError, match="no stored form"):
+        Descriptor(np.ones((1, 1, 32768), np.float32), ones).to_bytes()

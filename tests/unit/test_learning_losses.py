@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from app.core.params import MatchingParams
 from app.core.types import Descriptor, FloatArray, Probe
-from app.learning.losses import GridContrast, grid_scores, pair_contrast
+from app.learning.embedding_losses import supervised_contrast
+from app.learning.losses import GridContrast, grid_scores
 from app.matching.score import compare
 
 UPRIGHT = MatchingParams(rotations_deg=(0.0,), max_shift_cells=0, min_overlap_cells=6.0)
@@ -69,7 +70,7 @@ def test_a_loss_worked_out_by_hand() -> None:
     scores = np.full((4, 4), 0.2, np.float32)
     scores[[0, 1, 2, 3], [1, 0, 3, 2]] = 0.8
     np.fill_diagonal(scores, 1.0)  # an impression is not its own negative
-    found = plain(pair_contrast(scores, np.array([7, 7, 3, 3]), scale=10.0, margin=0.1))
+    found = plain(supervised_contrast(scores, np.array([7, 7, 3, 3]), scale=10.0, margin=0.1))
     # Genuine 10 (0.8 - 0.1) = 7 against two impostors of 2: log(e^7 + 2 e^2) - 7.
     np.testing.assert_allclose(found, math.log1p(2 * math.exp(-5)), rtol=1e-5)
 
@@ -78,10 +79,10 @@ def test_the_margin_makes_the_task_harder_and_alike_impostors_cost() -> None:
     labels = np.array([0, 0, 1, 1])
     scores = np.full((4, 4), 0.2, np.float32)
     scores[[0, 1, 2, 3], [1, 0, 3, 2]] = 0.8
-    easy = plain(pair_contrast(scores, labels, 10.0, 0.0)).mean()
-    assert plain(pair_contrast(scores, labels, 10.0, 0.2)).mean() > easy
+    easy = plain(supervised_contrast(scores, labels, 10.0, 0.0)).mean()
+    assert plain(supervised_contrast(scores, labels, 10.0, 0.2)).mean() > easy
     scores[0, 2] = 0.9
-    found = plain(pair_contrast(scores, labels, 10.0, 0.0))
+    found = plain(supervised_contrast(scores, labels, 10.0, 0.0))
     assert found[0] > 1.0
     np.testing.assert_allclose(found[1:], easy, rtol=1e-3)
 
@@ -92,7 +93,7 @@ def test_labels_may_come_as_a_column(shape: tuple[int, ...]) -> None:
     seen = np.concatenate([cells, cover[..., None]], -1)
     loss = GridContrast(20.0, 0.1, 6.0)
     scores = grid_scores(cells, cover, 6.0)
-    wanted = plain(pair_contrast(scores, np.array([0, 0, 1, 1]), 20.0, 0.1))
+    wanted = plain(supervised_contrast(scores, np.array([0, 0, 1, 1]), 20.0, 0.1))
     found = plain(loss.call(np.array([0, 0, 1, 1]).reshape(shape), seen))
     np.testing.assert_allclose(found, wanted, rtol=1e-5)
     assert float(loss(np.array([0, 0, 1, 1]).reshape(shape), seen)) == pytest.approx(wanted.mean())

@@ -14,8 +14,9 @@ import pytest
 from app.core.errors import WhorlError
 from app.core.types import Descriptor, FloatArray, PreparedSample
 from app.networks.device import Device, find_device, training_dtype
-from app.networks.encoder import UnitCells, build_encoder
+from app.networks.encoder import build_encoder
 from app.networks.forward import cell_cover, describe, embed_all, inference_function, stack_samples
+from app.networks.unit_cells import UnitCells
 
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = {"size_px": 32, "widths": (4, 8, 8), "blocks": (1, 2), "channels": 5}

@@ -64,6 +64,14 @@ def test_the_duplicate_check_tightens_with_the_gallery(searched: int) -> None:
     assert threshold <= duplicate_threshold(TABLE, searched + 1000)
 
 
+def test_a_model_of_pictures_tells_duplicates_only_at_the_whole_rate() -> None:
+    loose = calibration(4000)  # supports 0.75 %
+    assert duplicate_threshold(loose, 1) == loose.threshold(loose.minimum_fmr)
+    with pytest.raises(PolicyNotSupported):
+        duplicate_threshold(loose, 1, of_pictures=True)
+    assert duplicate_threshold(TABLE, 1, of_pictures=True) == duplicate_threshold(TABLE, 1)
+
+
 def test_a_calibration_without_counts_supports_nothing() -> None:
     empty = calibration(20)
     assert strictest_fmr(TABLE) == 3e-5
