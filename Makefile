@@ -7,7 +7,7 @@ LOCK := constraints.txt pyproject.toml
 
 .DEFAULT_GOAL := help
 .PHONY: help serve test lint types imports evaluate side-by-side compare-encoders \
-	training-speed walkthrough shipped-model clean
+	training-speed recipes walkthrough shipped-model clean
 
 help: ## Show what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -24,7 +24,7 @@ $(VENV)/.serve: $(VENV)/.pip $(LOCK)
 
 $(VENV)/.test: $(VENV)/.serve $(LOCK)
 	@echo 'Installing what the tests need into $(VENV) (once) ...'
-	@$(BIN)/python -m pip install -qq --no-build-isolation --constraint constraints.txt --editable '.[cpu,wsq]' --group dev
+	@$(BIN)/python -m pip install -qq --no-build-isolation --constraint constraints.txt --editable '.[cpu,wsq,search]' --group dev
 	@touch $@
 
 serve: $(VENV)/.serve ## Install what is needed and serve on http://127.0.0.1:8000
@@ -55,6 +55,9 @@ compare-encoders: $(VENV)/.test ## Train variants of the encoder alike and measu
 
 training-speed: $(VENV)/.test ## Images a second of making prints, of the training step, of both
 	$(BIN)/python -m app.cli.training_speed
+
+recipes: $(VENV)/.test ## Train every recipe and its original over three seeds, write docs/recipes.md
+	$(BIN)/whorl recipes run all
 
 walkthrough: $(VENV)/.test ## Run the README's walk-through and put its output there
 	$(BIN)/python -m tests.e2e.walkthrough

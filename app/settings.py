@@ -67,7 +67,8 @@ class Settings(BaseSettings):
         None, description="Folder whose sub-folders may be trained on; without it, none may."
     )
     datasets: Path = Field(
-        Path("../shared/data"), description="Folder with real prints for tests and evaluation."
+        Path("../shared/data"),
+        description="Folder of data sets: prints to evaluate with, pictures to learn from.",
     )
     docs: bool = Field(True, description="Whether `/docs` is served.")
     log_level: Literal["debug", "info", "warning", "error"] = Field(

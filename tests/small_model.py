@@ -74,6 +74,7 @@ def _small_model(seed: int) -> tuple[ManifestDraft, dict[str, bytes]]:
             {"synthetic": evaluate_scores("synthetic", fingers, scores, bootstrap=20)},
             {"data": {"kind": "none"}},
             None,
+            matching=MATCHING,
         )
         return draft, model_files(encoder, samples[:2])
 

@@ -215,6 +215,9 @@ class TrainBody(Body):
     steps: int | None = Field(
         None, ge=1, le=10_000_000, description="Batches of the first fit; a refinement goes alike."
     )
+    epochs: int | None = Field(
+        None, ge=1, le=1_000_000, description="Of a recipe of pictures, which has no steps."
+    )
     batch_fingers: int | None = Field(None, ge=2, le=4096, description="Fingers in a batch.")
     calibration_fingers: int | None = Field(
         None, ge=40, le=20_000, description="Generated fingers for the table score -> FMR."

@@ -30,4 +30,4 @@ def open_training(
         if out is not None:
             registry = Registry(out, (settings.models, settings.shipped_dir))
         device = find_device(settings.device)
-        yield Training(home.store, registry, device, folders, backup)
+        yield Training(home.store, registry, device, folders, settings.datasets, backup)

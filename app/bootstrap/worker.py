@@ -41,6 +41,7 @@ def _training_handler(settings: Settings, home: Home) -> Handler:
             home.registry,
             find_device(settings.device),
             training_folders(settings),
+            settings.datasets,
             work / job.id,
         )
         outcome = train_model(tools, TrainingSpec.from_dict(job.spec), sink)

@@ -9,11 +9,10 @@ from typing import Annotated
 import typer
 
 from app import __version__
-from app.cli import jobs, keys, models
+from app.cli import jobs, keys, models, recipes
 from app.cli.display import SHOW_TRACEBACKS, refusing
 from app.cli.doctor import doctor
 from app.cli.evaluate import evaluate
-from app.cli.recipes import recipes
 from app.cli.recognise import enroll, identify, verify
 from app.cli.serve import serve, worker
 from app.cli.synth import synth
@@ -30,13 +29,14 @@ app = typer.Typer(
 PANELS: dict[str, tuple[Callable[..., None], ...]] = {
     "Service": (refusing()(serve), refusing()(worker)),
     "Recognition": (enroll, verify, identify),
-    "Models and data": (train, evaluate, synth, recipes),
+    "Models and data": (train, evaluate, synth),
     "Operation": (doctor,),
 }
 
 for panel, commands in PANELS.items():
     for command in commands:
         app.command(rich_help_panel=panel)(command)
+app.add_typer(recipes.app, name="recipes", rich_help_panel="Models and data")
 app.add_typer(models.app, name="models", rich_help_panel="Models and data")
 app.add_typer(jobs.app, name="jobs", rich_help_panel="Models and data")
 app.add_typer(keys.app, name="keys", rich_help_panel="Operation")

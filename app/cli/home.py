@@ -8,10 +8,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from app.cli.recipe_option import newest_of_recipe
 from app.core.errors import WhorlError
 from app.core.records import Scope
 from app.services.context import Actor, Recognition
+from app.services.newest_model import newest_of_recipe
 from app.settings import Settings
 
 if TYPE_CHECKING:

@@ -1,20 +1,34 @@
-"""``whorl recipes``: what a model can be trained by."""
+"""``whorl recipes``: what a model can be trained by, and how well each does."""
 
 from __future__ import annotations
 
+import typer
+
 from app.cli.display import JsonOption, console, emit, refusing, table
+from app.cli.recipes_run import report, run
+from app.cli.recipes_search import search
+
+app = typer.Typer(help="List the training recipes; run, search and report those of pictures.")
 
 
+@app.callback(invoke_without_command=True)
 @refusing()
-def recipes(as_json: JsonOption = False) -> None:
-    """List the training recipes.
+def recipes(context: typer.Context, as_json: JsonOption = False) -> None:
+    """List the training recipes; run, search and report those of pictures.
 
     Example: whorl recipes, then whorl train --recipe quick
     """
-    from app.learning.recipes import RECIPES
+    if context.invoked_subcommand is not None:
+        return
+    from app.learning.recipe_book import RECIPE_BOOK
 
-    rows = [(recipe.name, recipe.summary) for recipe in RECIPES.values()]
+    listed = list(RECIPE_BOOK.values())
+    rows = [(recipe.name, recipe.summary) for recipe in listed]
     console().print(table(["Recipe", "What it is for"], rows))
     if as_json:
-        found = [recipe.to_dict() | {"summary": recipe.summary} for recipe in RECIPES.values()]
-        emit({"recipes": found})
+        emit({"recipes": [recipe.to_dict() | {"summary": recipe.summary} for recipe in listed]})
+
+
+app.command()(run)
+app.command()(search)
+app.command()(report)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.console import Console
@@ -25,12 +25,15 @@ STATE = "fit-state"
 def train(
     recipe: Annotated[str, typer.Option(help="Recipe; `whorl recipes` lists them.")] = "default",
     folder: Annotated[
-        Path | None, typer.Option(help="Labelled images to fine-tune on; else synthetic prints.")
+        Path | None, typer.Option(help="Labelled images to learn from, not the recipe's own data.")
     ] = None,
     pattern: Annotated[str | None, typer.Option(help="Regular expression for labels.")] = None,
     dpi: Annotated[float | None, typer.Option(help="Resolution of the folder's images.")] = None,
     steps: Annotated[
         int | None, typer.Option(help="Batches of the first fit; a refinement goes alike.")
+    ] = None,
+    epochs: Annotated[
+        int | None, typer.Option(help="Epochs of a recipe of pictures, which has no steps.")
     ] = None,
     fingers: Annotated[int | None, typer.Option(help="Synthetic fingers to learn from.")] = None,
     calibration_fingers: Annotated[
@@ -51,7 +54,7 @@ def train(
         Path | None, typer.Option(help="Folder for the fit's state; an interrupted run resumes.")
     ] = None,
 ) -> None:
-    """Train a model, measure it on held-out fingers, calibrate and publish it.
+    """Train a model, measure it on what it has not learned from, calibrate and publish it.
 
     Example: whorl train --recipe quick
     """
@@ -65,6 +68,7 @@ def train(
         dpi=dpi,
         fingers=fingers,
         steps=steps,
+        epochs=epochs,
         calibration_fingers=calibration_fingers,
         seed=seed,
         base="scratch" if scratch else "champion",
@@ -96,9 +100,20 @@ def _say_outcome(screen: Console, outcome: TrainingOutcome) -> None:
             f"{name}: EER {found['eer']:.2%} (95 % interval {low:.2%} to {high:.2%}), "
             f"{found['genuine']} genuine and {found['impostor']} impostor comparisons",
         )
+    _say_measured(screen, outcome.result.get("measured"))
     gate = outcome.result["gate"]
     if gate is not None:
         say(screen, f"{'better' if gate['better'] else 'not better'} than the champion:")
         for reason in gate["reasons"]:
             say(screen, f"  {reason}")
     typer.echo(outcome.model_id)
+
+
+def _say_measured(screen: Console, measured: dict[str, Any] | None) -> None:
+    """The figures of a model of pictures by its recipe's own protocol."""
+    if measured is None:
+        return
+    figures = {name: value for name, value in measured["figures"].items() if value is not None}
+    pairs = int(figures.pop("pairs"))
+    shown = ", ".join(f"{name.replace('_', ' ')} {value:.3f}" for name, value in figures.items())
+    say(screen, f"{shown}; {pairs} pairs, threshold {measured['threshold']:.3f}")

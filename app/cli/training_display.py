@@ -39,10 +39,15 @@ class PhaseDisplay:
     def __init__(self, screen: Console, progress: Progress) -> None:
         self._screen, self._progress = screen, progress
         self._phase, self._said = "", -1
+        self._diagnosis: set[str] = set()
         self._task: TaskID | None = None
 
     def __call__(self, at: dict[str, Any]) -> None:
         """Show where the run stands, see ``learning.progress.Phases``."""
+        for detail in at.get("diagnosis", ()):
+            if detail not in self._diagnosis:
+                self._diagnosis.add(detail)
+                say(self._screen, f"diagnosis: {detail}", "yellow")
         facts = _facts(at)
         if at["phase"] != self._phase:
             self._phase, self._said = at["phase"], -1
@@ -60,7 +65,9 @@ class PhaseDisplay:
 
 def _facts(at: dict[str, Any]) -> str:
     named = [
+        ("epoch", "epoch {}"),
         ("loss", "loss {:.4f}"),
+        ("validation_loss", "validation loss {:.4f}"),
         ("images_per_s", "{:.0f} images/s"),
         ("eta_s", "eta {:.0f} s"),
     ]

@@ -28,7 +28,8 @@ from app.learning.batches import PairBatches
 from app.learning.fit import compiled, fit, new_encoder
 from app.learning.prints import Fingers, grow_fingers, view_of
 from app.learning.progress import Phases
-from app.learning.recipes import Recipe, find_recipe
+from app.learning.recipe_book import find_print_recipe
+from app.learning.recipes import Recipe
 from app.learning.views import ViewPool
 from app.networks.device import Device, find_device, training_dtype
 from app.settings import Settings
@@ -89,7 +90,7 @@ def training_speed(
 ) -> None:
     """Measure the speed of training with the default recipe, and of its parts."""
     screen = console()
-    recipe, device = find_recipe("default").fits[0], find_device(Settings().device)
+    recipe, device = find_print_recipe("default").fits[0], find_device(Settings().device)
     count = max(fingers, recipe.schedule.batch_fingers)
     seed, dpi = recipe.population.seed, recipe.preparation.dpi
     with training_display(screen) as sink:

@@ -1,4 +1,4 @@
-"""Curves of verifiers as PNG bytes: precision and recall, ROC, confusion, losses of a training."""
+"""Curves of verifiers as PNG bytes: precision and recall, ROC, confusion, scores, losses."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
+from app.core.types import FloatArray
 from app.evaluation.decisions import labelled_scores, precision_recall_curve, roc_auc
 from app.evaluation.figures import chart, png_bytes
 from app.evaluation.plots import COLOURS
@@ -110,6 +111,29 @@ def confusion_png(
     axes.set_xticks([0, 1], decisions)
     axes.set_yticks([0, 1], kinds, rotation=90, va="center")
     axes.tick_params(length=0)
+    return png_bytes(figure)
+
+
+def score_table_png(scores: FloatArray, title: str = "Comparison scores") -> bytes:
+    """Scores of every probe with every reference as a heat map; the own class is the diagonal.
+
+    Args:
+        scores: float [probes, references], a row and a column a class.
+
+    Raises:
+        ValueError: the scores are not a table.
+    """
+    table = np.asarray(scores, np.float32)
+    if table.ndim != 2 or not table.size:
+        raise ValueError(f"scores of shape {list(table.shape)} are not a table")
+    figure, axes = chart(title, SQUARE_IN)
+    axes.grid(visible=False)
+    shown = axes.imshow(table, cmap="viridis")
+    figure.colorbar(shown, ax=axes, shrink=0.8, label="Comparison score")
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_locator(MaxNLocator(integer=True))
+    axes.set_xlabel("Class of the reference")
+    axes.set_ylabel("Class of the probe")
     return png_bytes(figure)
 
 

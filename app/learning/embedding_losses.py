@@ -64,7 +64,8 @@ def batch_contrastive(embeddings: Any, labels: Any, margin: float) -> Any:
 
 def binary_crossentropy(logits: Any, same: Any) -> Any:
     """Losses [n] of the log-odds [n] that a pair is genuine."""
-    return ops.maximum(logits, 0.0) - logits * same + ops.log1p(ops.exp(-ops.abs(logits)))
+    # Of softplus, not of maximum and abs: their gradients are wrong where the log-odds are 0.
+    return ops.softplus(logits) - logits * same
 
 
 def triplet_semi_hard(embeddings: Any, labels: Any, margin: float) -> Any:

@@ -11,9 +11,11 @@ import keras
 import numpy as np
 
 from app import __version__
+from app.core.params import Matching, write_preparation
 from app.core.types import PreparedSample
 from app.evaluation.report import Evaluation
-from app.learning.recipes import Recipe
+from app.evaluation.run_record import json_ready
+from app.learning.recipe_book import AnyRecipe
 from app.matching.calibration import Calibration
 from app.networks.forward import inference_function, stack_samples
 from app.networks.restore import GOLDEN, POSE, WEIGHTS
@@ -38,12 +40,13 @@ def golden_vectors(
 
 
 def draft_manifest(
-    recipe: Recipe,
+    recipe: AnyRecipe,
     calibration: Calibration,
     metrics: dict[str, Evaluation],
     facts: dict[str, Any],
     parent: str | None,
     *,
+    matching: Matching,
     pose: dict[str, Any] | None = None,
 ) -> ManifestDraft:
     """Everything the model should say of itself.
@@ -52,16 +55,17 @@ def draft_manifest(
         metrics: evaluations by data set.
         facts: of the data and the fit, beside the recipe.
         parent: the model that training started from.
+        matching: how templates are compared, which a fit may have learned.
         pose: name and parameters of the pose network's architecture, where there is one.
     """
-    architecture = {"name": recipe.architecture, "params": recipe.encoder_params()}
+    architecture = {"name": recipe.architecture, "params": json_ready(recipe.encoder_params())}
     return ManifestDraft(
         architecture=architecture if pose is None else architecture | {"pose": pose},
-        preparation=recipe.preparation.to_dict(),
-        matching=recipe.matching.to_dict(),
+        preparation=write_preparation(recipe.preparation),
+        matching=matching.to_dict(),
         calibration=calibration.to_dict(),
         metrics={name: found.to_dict() for name, found in metrics.items()},
-        training={"recipe": recipe.to_dict(), "whorl": __version__, **facts},
+        training=json_ready({"recipe": recipe.to_dict(), "whorl": __version__, **facts}),
         parent=parent,
         licence=LICENCE,
         created=datetime.now(UTC).isoformat(timespec="seconds"),

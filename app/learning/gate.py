@@ -60,5 +60,19 @@ def decide(challenger: Judged, champion: Judged, target: str) -> GateDecision:
     return GateDecision(better, tuple(reasons))
 
 
+def not_comparable(champion: str, kind: str) -> GateDecision:
+    """The verdict on a challenger of another kind: no figure tells which of the two is wanted.
+
+    Args:
+        champion: id of the model in service.
+        kind: what it is of.
+    """
+    reason = (
+        f"the model in service is of another kind ({champion}, {kind}); promote this one by hand "
+        "if you mean to"
+    )
+    return GateDecision(False, (reason,))
+
+
 def _rate(value: float | None) -> str:
     return "unknown" if value is None else f"{value:.4f}"

@@ -17,28 +17,31 @@ class Phases:
     """Names the running phase and estimates its end.
 
     Args:
-        sink: given a dict with phase, done, of, eta_s, and in the fit epoch, loss, images_per_s.
+        sink: given a dict with phase, done, of, eta_s, in the fit epoch, loss, images_per_s, and
+            from the first diagnosis on all of them.
         clock: monotonic seconds.
     """
 
     def __init__(self, sink: Sink, clock: Callable[[], float] = time.monotonic) -> None:
         self._sink, self._clock = sink, clock
+        self._last: dict[str, Any] = {}
+        self._diagnosis: list[str] = []
 
     def begin(self, phase: str) -> Report:
         """Start a phase; the result is told (done, of)."""
         start = self._clock()
-        self._sink({"phase": phase})
+        self._tell({"phase": phase})
 
         def report(done: int, of: int) -> None:
             elapsed = self._clock() - start
             eta_s = elapsed / done * (of - done) if done else None
-            self._sink({"phase": phase, "done": done, "of": of, "eta_s": _seconds(eta_s)})
+            self._tell({"phase": phase, "done": done, "of": of, "eta_s": _seconds(eta_s)})
 
         return report
 
     def fitting(self, at: FitProgress, phase: str = "training") -> None:
         """A fit reports by itself, as the phase of that name."""
-        self._sink(
+        self._tell(
             {
                 "phase": phase,
                 "done": at.step,
@@ -50,6 +53,17 @@ class Phases:
                 "images_per_s": round(at.images_per_s, 1),
             }
         )
+
+    def diagnosed(self, detail: str) -> None:
+        """Say what keeps a fit from learning; it stays beside all later progress."""
+        self._diagnosis.append(detail)
+        self._tell(self._last)
+
+    def _tell(self, progress: dict[str, Any]) -> None:
+        # Whoever looks at a job sees its newest progress only, so that must hold it all.
+        self._last = progress
+        found = {"diagnosis": list(self._diagnosis)} if self._diagnosis else {}
+        self._sink(progress | found)
 
 
 def _seconds(value: float | None) -> float | None:

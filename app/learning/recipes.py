@@ -6,7 +6,6 @@ import math
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from app.core.errors import InvalidInput
 from app.core.params import MatchingParams, Params, PreparationParams
 
 Prints = Literal["auto", "host", "device"]
@@ -194,49 +193,35 @@ class Recipe:
         }
 
 
-RECIPES: dict[str, Recipe] = {
-    recipe.name: recipe
-    for recipe in (
-        Recipe(
-            "default",
-            "the recipe of the shipped model: two hours on two cores with bfloat16",
-            refinement=Refinement(
-                Schedule(
-                    steps=800,
-                    steps_per_epoch=50,
-                    neighbours=3,
-                    frozen=("stem", "stage1"),
-                    learning_rate=5e-4,
-                    warmup_steps=20,
-                    seed=2,
-                ),
-                SERVED_CONTRAST,
-                SERVED_NOISE,
+PRINT_RECIPES: tuple[Recipe, ...] = (
+    Recipe(
+        "default",
+        "the recipe of the shipped model: two hours on two cores with bfloat16",
+        refinement=Refinement(
+            Schedule(
+                steps=800,
+                steps_per_epoch=50,
+                neighbours=3,
+                frozen=("stem", "stage1"),
+                learning_rate=5e-4,
+                warmup_steps=20,
+                seed=2,
             ),
+            SERVED_CONTRAST,
+            SERVED_NOISE,
         ),
-        Recipe(
-            "quick",
-            "a few minutes from growing the prints to a calibrated model: to try things out, "
-            "or to fine-tune",
-            population=Population(training=64, held_out=24, calibration=800, seed=30_000),
-            schedule=Schedule(
-                steps=60, steps_per_epoch=10, batch_fingers=16, learning_rate=3e-4, warmup_steps=10
-            ),
-            contrast=SERVED_CONTRAST,
-            noise=SERVED_NOISE,
-            pose=PoseSchedule(steps=0),
+    ),
+    Recipe(
+        "quick",
+        "a few minutes from growing the prints to a calibrated model: to try things out, "
+        "or to fine-tune",
+        population=Population(training=64, held_out=24, calibration=800, seed=30_000),
+        schedule=Schedule(
+            steps=60, steps_per_epoch=10, batch_fingers=16, learning_rate=3e-4, warmup_steps=10
         ),
-    )
-}
-
-
-def find_recipe(name: str) -> Recipe:
-    """A recipe by name.
-
-    Raises:
-        InvalidInput: there is none (slug ``unknown_recipe``).
-    """
-    if name not in RECIPES:
-        known = ", ".join(RECIPES)
-        raise InvalidInput(f"unknown recipe {name!r}; known: {known}", slug="unknown_recipe")
-    return RECIPES[name]
+        contrast=SERVED_CONTRAST,
+        noise=SERVED_NOISE,
+        pose=PoseSchedule(steps=0),
+    ),
+)
+"""See ``recipe_book`` for all recipes by name."""

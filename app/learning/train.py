@@ -15,6 +15,7 @@ from app.core.params import MatchingParams, PreparationParams
 from app.evaluation.plots import training_curve_png
 from app.evaluation.report import Evaluation
 from app.learning.batches import PairSource
+from app.learning.contact_sheets import print_sheets
 from app.learning.export import draft_manifest, model_files
 from app.learning.fit import fit, new_encoder
 from app.learning.folders import FolderPairs, LabelledSamples, read_folder, split_subjects
@@ -27,6 +28,8 @@ from app.learning.progress import Phases, Sink
 from app.learning.recipes import Prints, Recipe
 from app.learning.views import ViewPool
 from app.networks.device import Device, training_dtype
+from app.networks.memory import keep_freed_memory
+from app.networks.weights import same_weights
 from model_store import ManifestDraft
 
 LEARNED_SHARE = 0.7
@@ -115,6 +118,7 @@ def train(order: Order, sink: Sink) -> Trained:
     """
     phases, recipe = Phases(sink), order.recipe
     _check_base(order)
+    keep_freed_memory()
     data = _gather(order, phases)
     try:
         encoder, epochs = _fit(order, data.source, phases)
@@ -145,9 +149,12 @@ def train(order: Order, sink: Sink) -> Trained:
             dict(evaluations),
             facts,
             started_from,
+            matching=recipe.matching,
             pose=None if pose is None else pose.architecture,
         ),
-        model_files(encoder, golden, _network(pose)) | {CURVE: _curve(epochs)},
+        model_files(encoder, golden, _network(pose))
+        | {CURVE: _curve(epochs)}
+        | print_sheets(data.fingers or data.source, recipe),
         evaluations,
         gate,
     )
@@ -163,23 +170,20 @@ def _curve(epochs: Sequence[Epoch]) -> bytes:
 def _check_base(order: Order) -> None:
     if order.folder is not None and order.base is None:
         raise InvalidInput(
-            "training on a folder needs a model in service, to align the impressions with",
+            "training on a folder needs a model of fingerprints in service, to align the "
+            "impressions with",
             slug="no_base_model",
         )
     if order.base is None or (order.from_scratch and order.folder is None):
         return
     if order.base.preparation != order.recipe.preparation or not (
-        order.from_scratch or _same_weights(order.base.encoder, new_encoder(order.recipe))
+        order.from_scratch or same_weights(order.base.encoder, new_encoder(order.recipe))
     ):
         raise InvalidInput(
             f"recipe {order.recipe.name} makes another kind of model than {order.base.id}, which "
             "is in service; use base=scratch with synthetic data",
             slug="base_does_not_fit",
         )
-
-
-def _same_weights(one: keras.Model, other: keras.Model) -> bool:
-    return [tuple(w.shape) for w in one.weights] == [tuple(w.shape) for w in other.weights]
 
 
 PURPOSES = ("training", "held_out", "calibration")

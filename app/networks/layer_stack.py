@@ -138,7 +138,19 @@ def layer_stack(height_px: int, width_px: int, stack: Sequence[Layer]) -> keras.
     return keras.Model(inputs, x, name="layer_stack")
 
 
+_KEEPS_SIGN = (
+    layers.Reshape,
+    layers.Flatten,
+    layers.Dropout,
+    layers.SpatialDropout2D,
+    layers.MaxPooling2D,
+    layers.AveragePooling2D,
+    layers.GlobalAveragePooling2D,
+    UnitCells,
+)
+
+
 def ends_in_relu(encoder: keras.Model) -> bool:
     """Whether what a layer stack gives is cut off below zero."""
-    last = [layer for layer in encoder.layers if not isinstance(layer, layers.Reshape)][-1]
+    last = [layer for layer in encoder.layers if not isinstance(layer, _KEEPS_SIGN)][-1]
     return isinstance(last, layers.Activation) and last.activation is keras.activations.relu

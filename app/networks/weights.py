@@ -15,6 +15,15 @@ from safetensors.numpy import load, save
 from app.core.errors import ModelRefused
 
 
+def same_weights(one: keras.Model, other: keras.Model) -> bool:
+    """Whether the weights of one fit the other: the same names and shapes."""
+    return _shapes(one) == _shapes(other)
+
+
+def _shapes(model: keras.Model) -> list[tuple[str, tuple[int, ...]]]:
+    return [(variable.path, tuple(variable.shape)) for variable in model.weights]
+
+
 def pack_weights(model: keras.Model) -> bytes:
     """All variables of a model, by path, float32, as one safetensors blob."""
     arrays = {

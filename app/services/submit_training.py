@@ -10,9 +10,9 @@ from app.core.clock import new_id, now_ms
 from app.core.errors import InvalidInput
 from app.core.ports import Store
 from app.core.records import Job, JobState, Reply
-from app.learning.recipes import find_recipe
 from app.services import audit, idempotency
 from app.services.context import Actor
+from app.services.ordered_recipe import recipe_of
 from app.services.training_spec import TrainingSpec
 
 KIND = "train"
@@ -61,11 +61,12 @@ def submit_training(
     """Put a training job in the queue.
 
     Raises:
-        InvalidInput: the recipe is unknown or the folder may not be used.
+        InvalidInput: the recipe is unknown or has no use for a field of the order, or the folder
+            may not be used.
         Conflict: the idempotency key was used meanwhile.
     """
     spec = request.spec
-    find_recipe(spec.recipe)
+    recipe_of(spec)
     if spec.folder is not None:
         folders.resolve(spec.folder)
     job = Job(new_id(), KIND, JobState.QUEUED, spec.to_dict(), created_ms=now_ms())

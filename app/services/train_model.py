@@ -2,38 +2,35 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from app.core.clock import now_ms
-from app.core.errors import ModelRefused, NotFound
 from app.core.ports import Store, Transaction
 from app.core.records import Job, JobState, ModelAlias
-from app.learning.pose import TrainedPose
 from app.learning.progress import Sink
-from app.learning.recipes import Recipe, Schedule, find_recipe
+from app.learning.recipes import Recipe
+from app.learning.siamese.recipe import SiameseRecipe
+from app.learning.siamese.train import PictureBase, PictureOrder, train_pictures
 from app.learning.train import BaseModel, FolderData, Order, Trained, train
 from app.networks.device import Device
-from app.networks.restore import (
-    read_calibration,
-    read_print_params,
-    restore_encoder,
-    restore_pose,
-    verified_manifest,
-)
 from app.services import audit
 from app.services.context import Actor
+from app.services.ordered_recipe import recipe_of
 from app.services.promote import propose
 from app.services.submit_training import TrainingFolders
+from app.services.training_base import (
+    Champion,
+    picture_champion,
+    print_champion,
+    transferred,
+)
 from app.services.training_spec import TrainingSpec
-from model_store import Manifest, Registry
+from model_store import Registry
 
-log = logging.getLogger(__name__)
-
-SEEDS_APART = 10
-SEEDS_FROM = 1_000_000
+TOLD_OF_PICTURES = ("measured", "diagnosis")
+"""What a job's result takes over from the manifest of a model of pictures."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +38,7 @@ class Training:
     """What a training job works with.
 
     Attributes:
+        datasets: folder of the data sets that recipes of pictures name.
         work: a folder of the job's own, for the state of the fit; whoever runs the job after this
             worker was killed resumes from it.
     """
@@ -49,6 +47,7 @@ class Training:
     registry: Registry
     device: Device
     folders: TrainingFolders
+    datasets: Path
     work: Path | None = None
 
 
@@ -66,46 +65,6 @@ class TrainingOutcome:
     compared_with: str | None
 
 
-def recipe_of(spec: TrainingSpec) -> Recipe:
-    """The recipe with the order's own choices.
-
-    Raises:
-        InvalidInput: there is no such recipe.
-    """
-    recipe = find_recipe(spec.recipe)
-    population, length, refinement = recipe.population, recipe.schedule.steps, recipe.refinement
-    schedule = _scheduled(recipe.schedule, spec, length)
-    if refinement is not None:
-        apart = refinement.schedule.seed - recipe.schedule.seed
-        second = _scheduled(refinement.schedule, spec, length)
-        second = replace(second, seed=schedule.seed + apart)  # no fit repeats the other's draws
-        refinement = replace(refinement, schedule=second)
-    if spec.seed is not None:
-        population = replace(population, seed=SEEDS_FROM + SEEDS_APART * spec.seed)
-    if spec.fingers is not None:
-        population = replace(population, training=spec.fingers)
-    if spec.calibration_fingers is not None:
-        population = replace(population, calibration=spec.calibration_fingers)
-    return replace(recipe, schedule=schedule, population=population, refinement=refinement)
-
-
-def _scheduled(schedule: Schedule, spec: TrainingSpec, length: int) -> Schedule:
-    """As ordered; ``length`` is that of the recipe's first fit, which the order's steps replace."""
-    if spec.steps is not None:
-        steps = max(1, round(schedule.steps * spec.steps / length))
-        schedule = replace(
-            schedule,
-            steps=steps,
-            steps_per_epoch=min(schedule.steps_per_epoch, steps),
-            warmup_steps=min(schedule.warmup_steps, steps // 4),
-        )
-    if spec.batch_fingers is not None:
-        schedule = replace(schedule, batch_fingers=spec.batch_fingers)
-    if spec.seed is not None:
-        schedule = replace(schedule, seed=spec.seed)
-    return schedule
-
-
 def train_model(tools: Training, spec: TrainingSpec, sink: Sink) -> TrainingOutcome:
     """Train, evaluate, calibrate and publish.
 
@@ -113,24 +72,63 @@ def train_model(tools: Training, spec: TrainingSpec, sink: Sink) -> TrainingOutc
         InvalidInput: the order cannot be carried out.
         Cancelled, LeaseLost: raised by the sink to stop.
     """
-    base = _base(tools, spec)
-    trained = train(
-        Order(
-            recipe_of(spec),
-            tools.device,
-            base,
-            from_scratch=spec.base == "scratch",
-            folder=_folder(tools, spec),
-            backup=tools.work,
-            prints=spec.prints,
-        ),
-        sink,
-    )
-    sink({"phase": "publishing"})
+    recipe = recipe_of(spec)
+    if isinstance(recipe, SiameseRecipe):
+        trained, compared_with = _train_pictures(tools, spec, recipe, sink)
+    else:
+        trained, compared_with = _train_prints(tools, spec, recipe, sink)
+    diagnosis = [found["detail"] for found in trained.draft.training.get("diagnosis", ())]
+    sink({"phase": "publishing"} | ({"diagnosis": diagnosis} if diagnosis else {}))
     manifest = tools.registry.publish(trained.draft, trained.files)
     promote = spec.promote == "if_better" and (trained.gate is None or trained.gate.better)
     result = _result(manifest.id, trained, promote)
-    return TrainingOutcome(manifest.id, result, promote, None if base is None else base.id)
+    return TrainingOutcome(manifest.id, result, promote, compared_with)
+
+
+def _train_prints(
+    tools: Training, spec: TrainingSpec, recipe: Recipe, sink: Sink
+) -> tuple[Trained, str | None]:
+    """What was trained, and the model that it was compared with."""
+    dispensable = spec.base == "scratch" and spec.data == "synthetic"
+    champion = print_champion(
+        tools.registry, tools.device, _in_service(tools), dispensable=dispensable
+    )
+    order = Order(
+        recipe,
+        tools.device,
+        champion.model,
+        from_scratch=spec.base == "scratch",
+        folder=_folder(tools, spec),
+        backup=tools.work,
+        prints=spec.prints,
+    )
+    return _compared(train(order, sink), champion)
+
+
+def _train_pictures(
+    tools: Training, spec: TrainingSpec, recipe: SiameseRecipe, sink: Sink
+) -> tuple[Trained, str | None]:
+    """What was trained, and the model that it was compared with."""
+    champion = picture_champion(tools.registry, tools.device, _in_service(tools), recipe)
+    tuned = champion.model if spec.base == "champion" else None
+    order = PictureOrder(
+        recipe,
+        tools.device,
+        tools.datasets,
+        folder=None if spec.folder is None else tools.folders.resolve(spec.folder),
+        pattern=spec.pattern,
+        champion=champion.model,
+        begin_with=tuned or transferred(tools.registry, tools.device, recipe),
+    )
+    return _compared(train_pictures(order, sink), champion)
+
+
+def _compared(
+    trained: Trained, champion: Champion[BaseModel] | Champion[PictureBase]
+) -> tuple[Trained, str | None]:
+    if champion.verdict is not None:
+        trained = replace(trained, gate=champion.verdict)
+    return trained, None if champion.model is None else champion.model.id
 
 
 def conclude(store: Store, actor: Actor, job: Job, outcome: TrainingOutcome) -> None:
@@ -173,39 +171,9 @@ def _told(outcome: TrainingOutcome, withheld: str | None) -> dict[str, Any]:
     return outcome.result | {"promotion_requested": False, "promotion_withheld": withheld}
 
 
-def _base(tools: Training, spec: TrainingSpec) -> BaseModel | None:
-    """The champion; none where the order can do without and it cannot be loaded."""
+def _in_service(tools: Training) -> str | None:
     with tools.store.read() as tx:
-        champion = tx.aliases.get(ModelAlias.CHAMPION)
-    if champion is None:
-        return None
-    try:
-        return _load_base(tools, champion)
-    except (ModelRefused, NotFound) as error:
-        if spec.base != "scratch" or spec.data != "synthetic":
-            raise
-        log.warning("there is no comparison with the champion: %s", error.detail)
-        return None
-
-
-def _load_base(tools: Training, champion: str) -> BaseModel:
-    manifest = verified_manifest(tools.registry, champion)
-    with tools.device.scope():
-        return BaseModel(
-            champion,
-            restore_encoder(tools.registry, manifest),
-            *read_print_params(manifest),
-            read_calibration(manifest).minimum_fmr,
-            _base_pose(tools, manifest),
-        )
-
-
-def _base_pose(tools: Training, manifest: Manifest) -> TrainedPose | None:
-    network = restore_pose(tools.registry, manifest)
-    if network is None:
-        return None
-    facts = manifest.training.get("pose", {})
-    return TrainedPose(network, manifest.architecture["pose"], facts)
+        return tx.aliases.get(ModelAlias.CHAMPION)
 
 
 def _folder(tools: Training, spec: TrainingSpec) -> FolderData | None:
@@ -215,10 +183,10 @@ def _folder(tools: Training, spec: TrainingSpec) -> FolderData | None:
 
 
 def _result(model_id: str, trained: Trained, promote: bool) -> dict[str, Any]:
-    gate = trained.gate
+    gate, said = trained.gate, trained.draft.training
     return {
         "model_id": model_id,
         "evaluations": {name: found.to_dict() for name, found in trained.evaluations.items()},
         "gate": None if gate is None else {"better": gate.better, "reasons": list(gate.reasons)},
         "promotion_requested": promote,
-    }
+    } | {key: said[key] for key in TOLD_OF_PICTURES if key in said}

@@ -26,6 +26,7 @@ _CHOICES = {
 _WHOLE = {
     "fingers": (2, 1_000_000),
     "steps": (1, 10_000_000),
+    "epochs": (1, 1_000_000),
     "batch_fingers": (2, 4096),
     "calibration_fingers": (40, 20_000),
     "seed": (0, 2**32 - 1),
@@ -38,18 +39,21 @@ class TrainingSpec:
 
     Attributes:
         recipe: name of the recipe.
-        data: prints that are generated, or labelled images of a folder on the server.
+        data: prints that are generated (for a recipe of pictures: its own data set), or labelled
+            images of a folder on the server.
         folder: that folder; it must lie in a folder the operator has allowed.
         pattern: regular expression with named groups that reads labels from file names.
         dpi: resolution of the folder's images where the files do not say it.
         fingers: synthetic fingers to train on.
         steps: batches of the recipe's first fit; its refinement, if it has one, is shortened or
             lengthened alike.
+        epochs: of a recipe of pictures; one of fingerprints counts steps.
         batch_fingers: fingers a batch.
         calibration_fingers: synthetic fingers that make the table score -> FMR; n of them support
             no FMR below 60 / (n (n - 1)).
         seed: of everything that is drawn.
-        base: weights to begin with: those in service, or none.
+        base: weights to begin with: those in service, or none. A recipe of pictures takes those in
+            service only where they are of its kind.
         promote: whether a better model goes into service without being asked again.
         prints: where synthetic impressions are made: by the host's processors ahead of the step, or
             by the network's device as part of it; "auto" is the device if that is a GPU.
@@ -62,6 +66,7 @@ class TrainingSpec:
     dpi: float | None = None
     fingers: int | None = None
     steps: int | None = None
+    epochs: int | None = None
     batch_fingers: int | None = None
     calibration_fingers: int | None = None
     seed: int | None = None

@@ -25,7 +25,8 @@ from app.core.types import Probe
 from app.learning.losses import grid_scores
 from app.learning.prints import Fingers
 from app.learning.progress import Phases
-from app.learning.recipes import ContrastParams, Population, Recipe, Schedule, find_recipe
+from app.learning.recipe_book import find_print_recipe
+from app.learning.recipes import ContrastParams, Population, Recipe, Schedule
 from app.learning.views import ViewPool
 from app.matching.score import compare_many
 from app.networks.device import find_device
@@ -103,7 +104,7 @@ def test_the_page_and_the_figures_tell_the_same(trials: list[Trial], tmp_path: P
 
 
 def test_variants_differ_in_what_their_names_say() -> None:
-    variants = {v.name: v.recipe for v in encoder_variants(find_recipe("default"), 100)}
+    variants = {v.name: v.recipe for v in encoder_variants(find_print_recipe("default"), 100)}
     shapes = {
         name: build_encoder(recipe.architecture, recipe.encoder_params()).output_shape[1:]
         for name, recipe in variants.items()
@@ -125,7 +126,7 @@ def test_variants_differ_in_what_their_names_say() -> None:
 
 def test_one_vector_is_scored_by_its_cosine_in_the_loss_and_in_the_search() -> None:
     (vector,) = chosen_variants(
-        encoder_variants(find_recipe("default"), 100), ["one vector of 256"]
+        encoder_variants(find_print_recipe("default"), 100), ["one vector of 256"]
     )
     cells = np.array([[1.0, 0.0], [0.6, 0.8]], np.float32).reshape(2, 1, 1, 2)
     cover = np.array([0.3, 0.05], np.float32).reshape(2, 1, 1)
@@ -162,7 +163,7 @@ def test_a_print_that_enrolment_refuses_counts_as_a_failure(synthetic_prints: Pa
 
 
 def test_a_batch_is_not_larger_than_the_fingers() -> None:
-    small = of_size(find_recipe("default"), 7, 5)
+    small = of_size(find_print_recipe("default"), 7, 5)
     assert small.schedule.batch_fingers == 7
     assert (small.population.training, small.population.held_out) == (7, 5)
 

@@ -10,7 +10,8 @@ from app.core.errors import LeaseLost, NotFound
 from app.core.records import Job, JobState, ModelAlias
 from app.networks.device import find_device
 from app.services.submit_training import TrainingFolders
-from app.services.train_model import Training, TrainingOutcome, _base, conclude
+from app.services.train_model import Training, TrainingOutcome, conclude, train_model
+from app.services.training_base import Champion, print_champion
 from app.services.training_spec import TrainingSpec
 from app.settings import Settings
 from tests.fakes.recognition import ACTOR, actions
@@ -95,16 +96,19 @@ def test_a_model_better_than_the_champion_is_proposed(home: Home) -> None:
 def test_without_a_champion_that_loads_only_a_start_from_nothing_is_possible(
     settings: Settings, home: Home
 ) -> None:
+    tools = Training(
+        home.store, home.registry, find_device("cpu"), TrainingFolders(()), settings.datasets
+    )
     with home.store.write() as tx:
         tx.aliases.set(ModelAlias.CHAMPION, "f" * 16)
-    tools = Training(home.store, home.registry, find_device("cpu"), TrainingFolders(()))
-    assert _base(tools, TrainingSpec(recipe="tiny", base="scratch")) is None
     for spec in (
-        TrainingSpec(recipe="tiny"),
-        TrainingSpec(recipe="tiny", base="scratch", data="folder", folder="site"),
+        TrainingSpec(recipe="quick"),
+        TrainingSpec(recipe="quick", base="scratch", data="folder", folder="site"),
     ):
         with pytest.raises(NotFound):
-            _base(tools, spec)
+            train_model(tools, spec, lambda _: None)
+    gone = print_champion(home.registry, tools.device, "f" * 16, dispensable=True)
+    assert gone == Champion()
 
 
 def test_who_lost_the_job_proposes_nothing(home: Home) -> None:

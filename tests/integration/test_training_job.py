@@ -24,8 +24,8 @@ from app.inference.loading import Loader
 from app.learning import train as training
 from app.learning.fit import new_encoder
 from app.learning.prints import Fingers, Report
+from app.learning.recipe_book import RECIPE_BOOK
 from app.learning.recipes import (
-    RECIPES,
     ContrastParams,
     Population,
     PoseNoise,
@@ -85,7 +85,7 @@ def grow_here(seed: int, count: int, dpi: int, report: Report | None = None) -> 
 
 @pytest.fixture(autouse=True)
 def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(RECIPES, "tiny", TINY)
+    monkeypatch.setitem(RECIPE_BOOK, "tiny", TINY)
     monkeypatch.setattr(training, "grow_fingers", grow_here)
     monkeypatch.setattr(heartbeat, "PROGRESS_S", 0.01)
 
@@ -151,7 +151,9 @@ def test_a_model_is_trained_served_and_trained_on(settings: Settings, home: Home
     assert manifest.training["data"]["kind"] == "synthetic"
     assert manifest.training["pose"]["impressions"] == 8
     assert [epoch["step"] for epoch in manifest.training["epochs"]] == [2, 4, 6, 7, 8]
-    assert (home.registry.folder(model_id) / "training.png").read_bytes().startswith(b"\x89PNG")
+    for name in ("training", "samples", "genuine-pairs", "impostor-pairs"):
+        picture = home.registry.folder(model_id) / f"{name}.png"
+        assert picture.read_bytes().startswith(b"\x89PNG")
     assert alias(home, ModelAlias.CANDIDATE) == model_id
     assert not (settings.home / "work" / first).exists()
     assert serve(home) == model_id
@@ -179,6 +181,7 @@ def test_a_model_is_trained_served_and_trained_on(settings: Settings, home: Home
     assert data["learned_fingers"] + data["held_out_fingers"] == 6
     assert min(data["learned_fingers"], data["held_out_fingers"]) >= 2
     assert data["skipped"] == 0
+    assert {"samples.png", "genuine-pairs.png", "impostor-pairs.png"} <= set(tuned.files)
     assert [reason.split(":")[0] for reason in job.result["gate"]["reasons"]] == [
         "calibration",
         "synthetic",

@@ -15,9 +15,11 @@ COMMANDS = (
     "serve", "worker", "enroll", "verify", "identify", "train", "evaluate", "synth", "recipes",
     "doctor", "models", "models list", "models show", "models promote", "models rollback",
     "models verify", "models prune", "keys create", "keys list", "keys revoke", "jobs list",
-    "jobs show", "jobs cancel", "jobs watch",
+    "jobs show", "jobs cancel", "jobs watch", "recipes run", "recipes report", "recipes search",
 )  # fmt: skip
-HEAVY = ("keras", "tensorflow", "cv2", "scipy", "matplotlib", "PIL", "sqlalchemy", "fastapi")
+HEAVY = (
+    "keras", "tensorflow", "cv2", "scipy", "matplotlib", "PIL", "sqlalchemy", "fastapi", "optuna",
+)  # fmt: skip
 
 
 @pytest.mark.parametrize("command", COMMANDS)

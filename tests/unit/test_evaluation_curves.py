@@ -7,7 +7,13 @@ import pytest
 from PIL import Image
 
 from app.core.errors import InvalidInput
-from app.evaluation.curves import confusion_png, loss_curves_png, precision_recall_png, roc_png
+from app.evaluation.curves import (
+    confusion_png,
+    loss_curves_png,
+    precision_recall_png,
+    roc_png,
+    score_table_png,
+)
 from app.evaluation.plots import COLOURS
 from app.evaluation.rates import Scores
 
@@ -81,3 +87,15 @@ def test_losses_are_drawn_where_they_are_finite() -> None:
 
 def test_no_losses_make_an_empty_chart() -> None:
     assert pixels_of(loss_curves_png({}), COLOURS[0]) == 0
+
+
+def test_scores_are_shaded_by_their_height() -> None:
+    diagonal = score_table_png(np.eye(4, dtype=np.float32))
+    assert diagonal != score_table_png(1 - np.eye(4, dtype=np.float32))
+    assert drawn(diagonal).size
+
+
+@pytest.mark.parametrize("shape", [(4,), (0, 4), (2, 2, 2)])
+def test_scores_that_are_no_table_are_refused(shape: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match="not a table"):
+        score_table_png(np.zeros(shape, np.float32))

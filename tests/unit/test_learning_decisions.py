@@ -20,10 +20,11 @@ from app.learning.folders import LabelledSamples, read_folder, split_subjects
 from app.learning.gate import Judged, decide
 from app.learning.prints import grow_fingers, impression_rng
 from app.learning.progress import Phases
-from app.learning.recipes import RECIPES, Schedule, find_recipe
-from app.learning.train import _same_weights
+from app.learning.recipe_book import find_print_recipe, find_recipe
+from app.learning.recipes import PRINT_RECIPES, Recipe, Schedule
 from app.networks.encoder import build_encoder
-from app.services.train_model import recipe_of
+from app.networks.weights import same_weights
+from app.services.ordered_recipe import print_recipe_of
 from app.services.training_spec import TrainingSpec
 from tests.fakes.prints import blank_png, print_png
 
@@ -106,8 +107,7 @@ def test_a_calibration_must_support_the_rates_in_use(
 
 
 def test_recipes_have_names_and_their_populations_keep_apart() -> None:
-    assert [RECIPES[name].name for name in RECIPES] == list(RECIPES)
-    for recipe in RECIPES.values():
+    for recipe in PRINT_RECIPES:
         assert recipe.summary
         assert 0.0 in recipe.matching.rotations_deg
         assert recipe.encoder_params()["size_px"] == recipe.preparation.size_px
@@ -117,10 +117,14 @@ def test_recipes_have_names_and_their_populations_keep_apart() -> None:
     assert "quick" in caught.value.detail
 
 
+def ordered(spec: TrainingSpec) -> Recipe:
+    return print_recipe_of(find_print_recipe(spec.recipe), spec)
+
+
 def test_an_order_changes_what_it_names() -> None:
-    plain = recipe_of(TrainingSpec(recipe="quick"))
-    assert plain == RECIPES["quick"]
-    found = recipe_of(
+    plain = ordered(TrainingSpec(recipe="quick"))
+    assert plain == find_print_recipe("quick")
+    found = ordered(
         TrainingSpec(
             recipe="quick", fingers=9, calibration_fingers=40, steps=3, batch_fingers=5, seed=4
         )
@@ -129,19 +133,19 @@ def test_an_order_changes_what_it_names() -> None:
     schedule = found.schedule
     assert (schedule.epochs, schedule.epoch_steps, schedule.warmup_steps) == (1, 3, 0)
     assert (found.schedule.batch_fingers, found.schedule.seed) == (5, 4)
-    other = recipe_of(TrainingSpec(recipe="quick", seed=5))
+    other = ordered(TrainingSpec(recipe="quick", seed=5))
     # Training, held-out and calibration fingers grow from neighbouring seeds.
     seeds = {r.population.seed + k for r in (plain, found, other) for k in range(3)}
     assert len(seeds) == 9
 
 
 def test_an_order_shortens_the_refinement_alike() -> None:
-    first, second = recipe_of(TrainingSpec(recipe="default", steps=36, batch_fingers=5)).fits
+    first, second = ordered(TrainingSpec(recipe="default", steps=36, batch_fingers=5)).fits
     assert (first.schedule.steps, second.schedule.steps) == (36, 8)
     assert (first.schedule.batch_fingers, second.schedule.batch_fingers) == (5, 5)
     assert (first.noise.upright, second.noise.upright) == (False, True)
     assert second.schedule.warmup_steps == 2
-    first, second = recipe_of(TrainingSpec(recipe="default", seed=9)).fits
+    first, second = ordered(TrainingSpec(recipe="default", seed=9)).fits
     assert first.schedule.seed == 9 != second.schedule.seed
     assert second.refinement is None
 
@@ -258,8 +262,8 @@ def test_too_few_fingers_are_refused(tmp_path: Path) -> None:
 def test_models_of_another_shape_are_told_apart() -> None:
     one = {"size_px": 32, "widths": (4, 4, 4), "blocks": (1, 1), "channels": 4}
     encoder, other = build_encoder("grid_encoder", one), one | {"widths": (4, 4, 8)}
-    assert _same_weights(encoder, keras.models.clone_model(encoder))
-    assert not _same_weights(encoder, build_encoder("grid_encoder", other))
+    assert same_weights(encoder, keras.models.clone_model(encoder))
+    assert not same_weights(encoder, build_encoder("grid_encoder", other))
 
 
 def test_whoever_stops_the_growing_is_heard() -> None:

@@ -30,7 +30,8 @@ from app.learning.losses import GridContrast
 from app.learning.pairs import crop_pair
 from app.learning.prints import Fingers, view_of
 from app.learning.raster import box_sum, enlarged, enlargement, normalised
-from app.learning.recipes import PoseNoise, Prints, Recipe, Schedule, find_recipe
+from app.learning.recipe_book import find_print_recipe
+from app.learning.recipes import PoseNoise, Prints, Recipe, Schedule
 from app.learning.rendering import PairRenderer, train_on_renders
 from app.learning.train import Order
 from app.networks.device import Device
@@ -290,7 +291,7 @@ def test_the_fit_of_a_recipe_takes_fingers_to_render(tmp_path: Path) -> None:
     ],
 )
 def test_prints_are_made_where_the_order_says(prints: Prints, device: str, rendered: bool) -> None:
-    order = Order(find_recipe("default"), Device(device, "", "tensorflow", ""), prints=prints)
+    order = Order(find_print_recipe("default"), Device(device, "", "tensorflow", ""), prints=prints)
     assert order.renders_on_device is rendered
 
 

@@ -20,7 +20,7 @@ JSON = st.recursive(
 FIELDS = st.sampled_from(
     [
         "recipe", "data", "folder", "pattern", "dpi", "fingers", "steps", "batch_fingers", "seed",
-        "base", "promote", "other",
+        "epochs", "base", "promote", "other",
     ]
 )  # fmt: skip
 
@@ -50,7 +50,8 @@ def test_whatever_arrives_is_a_spec_or_refused(data: dict[str, Any]) -> None:
         ({"steps": "5"}, "steps"),
         ({"fingers": 1}, "fingers"),
         ({"seed": -1}, "seed"),
-        ({"epochs": 3}, "epochs"),
+        ({"epochs": 0}, "epochs"),
+        ({"laps": 3}, "laps"),
         ({"base": "previous"}, "base"),
         ({"recipe": None}, "recipe"),
         ({"data": "folder"}, "folder"),

@@ -23,7 +23,8 @@ from app.cli.training_display import training_display
 from app.learning.batches import PairSource
 from app.learning.prints import Fingers, grow_fingers
 from app.learning.progress import Phases, Sink
-from app.learning.recipes import Population, Recipe, find_recipe
+from app.learning.recipe_book import find_print_recipe
+from app.learning.recipes import Population, Recipe
 from app.learning.views import ViewPool
 from app.networks.device import Device, find_device
 from app.settings import Settings
@@ -43,7 +44,7 @@ def compare_encoders(
 ) -> None:
     """Train variants of the encoder alike and measure them on the sets under WHORL_DATASETS."""
     screen, settings = console(), Settings()
-    recipe = of_size(find_recipe("default").fits[0], fingers, held_out)
+    recipe = of_size(find_print_recipe("default").fits[0], fingers, held_out)
     variants = chosen_variants(encoder_variants(recipe, steps), variant)
     device = find_device(settings.device)
     real = present_sets(settings.datasets, screen)

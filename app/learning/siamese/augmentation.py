@@ -98,7 +98,7 @@ class Augment(layers.Layer):  # type: ignore[misc]
         for side, shape in ((height, (1, -1, 1, 1)), (width, (1, 1, -1, 1))):
             length = self._uniform(x, 0.0, self.params.erase_share) * side
             begin = self._uniform(x, 0.0, 1.0) * (side - length)
-            at = ops.reshape(ops.arange(side, dtype="float32"), shape)
+            at = ops.reshape(ops.arange(side, dtype="float32") + 0.5, shape)  # pixels' middles
             begin, end = (ops.reshape(v, (-1, 1, 1, 1)) for v in (begin, begin + length))
             covered = covered * ops.cast(ops.logical_and(at >= begin, at < end), "float32")
         return x * (1.0 - covered) + ops.mean(x, axis=(1, 2), keepdims=True) * covered

@@ -194,7 +194,13 @@ class _Batches:
         """Rows, labels and how many of them are a batch; the encoder so far finds hard pairs."""
         pairing, batch = self._recipe.pairing, self._recipe.schedule.batch
         if self._recipe.loss.kind not in PAIR_LOSSES:
-            groups = self._sampler.batches_of_classes(batch, pairing.pictures_a_class, self._rng)
+            groups = [
+                rows
+                for _ in range(pairing.passes)
+                for rows in self._sampler.batches_of_classes(
+                    batch, pairing.pictures_a_class, self._rng
+                )
+            ]
             rows = np.concatenate(groups)
             return rows, self._sampler.labels[rows].astype(np.float32), len(groups[0])
         if self.pairs is None or not pairing.fixed:
@@ -268,6 +274,7 @@ def _why_stop(
         return f"after {len(epochs)} of {of} epochs as asked"
     patience = recipe.schedule.patience
     losses = [epoch.validation_loss for epoch in epochs]
-    if patience and len(losses) - 1 - int(np.nanargmin(losses)) >= patience:
+    known = patience and not math.isnan(losses[-1])  # losses that are not of pairs say nothing
+    if known and len(losses) - 1 - int(np.nanargmin(losses)) >= patience:
         return f"after {len(epochs)} of {of} epochs without a lower validation loss"
     return ""

@@ -109,6 +109,14 @@ class SiameseLoss(keras.losses.Loss):  # type: ignore[misc]
     def __init__(self, params: LossParams) -> None:
         super().__init__(name=params.kind, dtype="float32")
         self.params = params
+        self._random = keras.random.SeedGenerator(1)
+
+    def _cover(self, cells: Any) -> Any:
+        """Which cells [n, rows, cols] of a batch are compared."""
+        shape, dropped = ops.shape(cells)[:3], self.params.dropped_cells
+        if not dropped:
+            return ops.ones(shape, "float32")
+        return ops.cast(keras.random.uniform(shape, seed=self._random) >= dropped, "float32")
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
         """Losses, [n] or the batch's mean."""
@@ -118,7 +126,7 @@ class SiameseLoss(keras.losses.Loss):  # type: ignore[misc]
         if params.kind == "additive_margin_softmax":
             return losses.additive_margin_softmax(y_pred, labels, params.scale, params.margin)
         if params.kind == "supervised_contrastive":
-            scores = grid_scores(y_pred, ops.ones_like(y_pred[..., 0]), 1.0, params.shift_cells)
+            scores = grid_scores(y_pred, self._cover(y_pred), 1.0, params.shift_cells)
             return losses.supervised_contrast(scores, labels, params.scale, params.margin)
         flat = ops.reshape(y_pred, (-1, y_pred.shape[-1]))
         whole = losses.triplet_semi_hard if params.kind == "triplet" else losses.batch_contrastive

@@ -150,3 +150,11 @@ ATT_ORIGINAL = SiameseRecipe(
     protocol=Protocol("fixed", fixed_score=1 / 1.5),
     reported={"accuracy": 0.978},
 )
+
+ORIGINALS = (
+    STRIPES_ORIGINAL,
+    SOCOFING_ORIGINAL,
+    FASHION_ORIGINAL,
+    OLIVETTI_ORIGINAL,
+    ATT_ORIGINAL,
+)

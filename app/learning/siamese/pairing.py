@@ -97,15 +97,14 @@ class PairSampler:
         if hard and class_distances is not None:
             chosen = rng.random(len(impostor)) < hard
             partners[chosen] = self._hard_impostors(impostor[chosen], class_distances, rng)
-        return Pairs(
-            np.concatenate([genuine, impostor]),
-            np.concatenate([self._genuine(genuine, rng), partners]),
-            np.repeat([True, False], [len(genuine), len(impostor)]),
-        ).shuffled(rng)
+        first = np.concatenate([genuine, impostor])
+        second = np.concatenate([self._genuine(genuine, rng), partners])
+        # Asked of the labels, for where there is one class only, no partner is an impostor.
+        return Pairs(first, second, self.labels[first] == self.labels[second]).shuffled(rng)
 
     def every(self) -> Pairs:
         """Every possible pair, once."""
-        if len(self._pool) == len(self.labels):
+        if len(self._anchors) == len(self._pool) == len(self.labels):
             first, second = np.triu_indices(len(self.labels), k=1)
         else:
             first = np.repeat(self._anchors, len(self._pool))
@@ -117,7 +116,8 @@ class PairSampler:
     ) -> list[Rows]:
         """Rows [batch] with several pictures of each of several classes; every picture about once.
 
-        A class with fewer pictures than asked gives them more than once.
+        A class with fewer pictures than asked gives them more than once; few classes make one
+        smaller batch.
         """
         groups: list[Rows] = []
         for label in range(len(self._counts)):
@@ -125,7 +125,7 @@ class PairSampler:
             whole = -(-len(rows) // pictures_a_class) * pictures_a_class
             groups += np.split(np.resize(rows, whole), whole // pictures_a_class)
         order = rng.permutation(len(groups))
-        a_batch = max(2, batch // pictures_a_class)
+        a_batch = min(max(2, batch // pictures_a_class), len(groups))
         return [
             np.concatenate([groups[k] for k in order[start : start + a_batch]])
             for start in range(0, len(order) - a_batch + 1, a_batch)
@@ -133,7 +133,8 @@ class PairSampler:
 
     def _blind(self, count: int, rng: np.random.Generator) -> Pairs:
         """The first third forced to be genuine, the rest drawn without a look, and not shuffled."""
-        first, second = rng.choice(self._anchors, count), rng.choice(self._pool, count)
+        anchors = self._anchors[self._counts[self.labels[self._anchors]] > 0]
+        first, second = rng.choice(anchors, count), rng.choice(self._pool, count)
         forced = count // 3
         label = self.labels[first[:forced]]
         offset = (rng.random(forced) * self._counts[label]).astype(np.int64)
@@ -163,9 +164,9 @@ class PairSampler:
         """A picture of one of the classes nearest to each anchor's."""
         far = class_distances + np.diag(np.full(len(class_distances), np.inf, np.float32))
         far[:, self._counts == 0] = np.inf
-        nearest = np.argsort(far, axis=1)[:, : min(HARDEST, len(far) - 1)]
         label = self.labels[anchors]
-        other = nearest[label, rng.integers(0, nearest.shape[1], len(anchors))]
+        others = np.isfinite(far).sum(axis=1).clip(1, HARDEST)
+        other = np.argsort(far, axis=1)[label, rng.integers(0, others[label])]
         offset = (rng.random(len(anchors)) * self._counts[other]).astype(np.int64)
         return self._at(self._starts[other] + offset)
 

@@ -24,7 +24,8 @@ class OneAgainstAll:
     """Probes searched among one reference of every class.
 
     Attributes:
-        probes, references: rows of the test pictures; one probe and one reference a class.
+        probes, references: rows of the test pictures; one reference a class, and one probe of
+            every class that has another picture.
         scores: float32 [probes, references].
         rank_one: share of searches with the own class first, over every choice of references.
     """
@@ -44,7 +45,7 @@ class Measured:
         pairs: that were compared, with their ``scores``.
         figures: accuracy, precision, recall, roc_auc, recall_at_precision_0.99, and whatever else
             the recipe's protocol asks.
-        by_condition: the same for the pairs of one condition each.
+        by_condition: the same for the pairs of one condition each, where there are of both kinds.
     """
 
     threshold: float
@@ -96,6 +97,7 @@ def measure(
             str(name): decision_figures(scores[rows], pairs.same[rows], threshold)
             for name in sorted(set(conditions))
             for rows in (np.flatnonzero(conditions == name),)
+            if 0 < pairs.same[rows].sum() < len(rows)
         }
     return Measured(threshold, pairs, scores, figures, by_condition, search)
 
@@ -128,7 +130,7 @@ def pair_scores(cells: FloatArray, pairs: Pairs, matching: Matching) -> FloatArr
     scores = np.empty(len(pairs), np.float32)
     order = np.argsort(pairs.first, kind="stable")
     probes, starts = np.unique(pairs.first[order], return_index=True)
-    for probe, places in zip(probes, np.split(order, starts[1:]), strict=True):
+    for probe, places in zip(probes, np.split(order, starts)[1:], strict=True):
         seen = Probe(cells[probe][None], mask[probe][None])
         others = pairs.second[places]
         scores[places] = compare_many(seen, cells[others], mask[others], matching)
@@ -163,7 +165,7 @@ def one_against_all(
         probes = np.setdiff1d(np.arange(len(labels)), references)
         best = score_table(cells, probes, references, matching).argmax(axis=1)
         right, searched = right + int((best == labels[probes]).sum()), searched + len(probes)
-    shown = turns[1 % depth]
+    shown = np.array([rows[1] for rows in classes if len(rows) > 1])
     table = score_table(cells, shown, turns[0], matching)
     return OneAgainstAll(shown, turns[0], table, right / searched)
 
@@ -178,15 +180,16 @@ def nearest_template_accuracy(
     """Share of pictures whose best-scoring class is their own, with ``shots`` templates a class.
 
     The score of a class is the mean over its templates; pictures used as templates are left out.
+    A class of few pictures has fewer templates, so that one is left to be asked for.
     """
     labels = pictures.labels()
     classes = int(labels.max()) + 1
-    templates = np.concatenate(
-        [rng.permutation(np.flatnonzero(labels == k))[:shots] for k in range(classes)]
-    )
+    shuffled = [rng.permutation(np.flatnonzero(labels == k)) for k in range(classes)]
+    templates = np.concatenate([rows[: max(1, min(shots, len(rows) - 1))] for rows in shuffled])
     probes = np.setdiff1d(np.arange(len(labels)), templates)
-    table = score_table(cells, probes, templates, matching).reshape(len(probes), classes, shots)
-    return float((table.mean(axis=2).argmax(axis=1) == labels[probes]).mean())
+    table = score_table(cells, probes, templates, matching)
+    means = [table[:, labels[templates] == k].mean(axis=1) for k in range(classes)]
+    return float((np.argmax(means, axis=0) == labels[probes]).mean())
 
 
 def score_table(

@@ -65,6 +65,8 @@ class LossParams(Params):
         clamped: whether the distance is the root of max(sum, epsilon), as in many tutorials: below
             epsilon nothing is learned. Otherwise it is the root of the sum plus epsilon.
         shift_cells: displacement searched by a loss over grids of cells.
+        dropped_cells: share of a grid's cells that a batch's scores leave out, each picture its
+            own: every part has to tell classes apart by itself.
     """
 
     kind: LossKind
@@ -72,6 +74,7 @@ class LossParams(Params):
     scale: float = 16.0
     clamped: bool = False
     shift_cells: int = 0
+    dropped_cells: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +89,8 @@ class PairingParams(Params):
         pairs: in an epoch; 0 for what the kind implies.
         fixed: whether the same pairs are shown in every epoch.
         pictures_a_class: of "classes".
+        passes: through the pictures in an epoch of "classes"; small sets need more, for what comes
+            with every epoch takes longer than their few steps.
         hard_share: of the impostor pairs, taken from the classes that the encoder of the epoch
             before confuses most.
     """
@@ -94,6 +99,7 @@ class PairingParams(Params):
     pairs: int = 0
     fixed: bool = False
     pictures_a_class: int = 4
+    passes: int = 1
     hard_share: float = 0.0
 
 

@@ -1,0 +1,185 @@
+"""What runs of recipes leave on disk: records, pictures, and the page that tells of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from app.core.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from app.evaluation.run_record import RunRecord
+    from app.learning.siamese.recipe import SiameseRecipe
+
+RUNS = "runs"
+COMMAND = "whorl recipes run all"
+SHEET = "sheet-"
+DRAWN = "stripes"
+"""Kind of data whose pictures are nobody's."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunFolders:
+    """Where runs go.
+
+    Attributes:
+        out: records, curves; beside it the page of the same name.
+        pictures: pictures of the data, which is people's and must not be published.
+    """
+
+    out: Path
+    pictures: Path
+
+    @property
+    def page(self) -> Path:
+        """The Markdown page whose blocks are written."""
+        return self.out.with_name(f"{self.out.name}.md")
+
+    def record(self, name: str, seed: int) -> Path:
+        """File of a run's record."""
+        return self.out / RUNS / f"{name}-{seed}.json"
+
+    def kept(self, recipe: SiameseRecipe) -> RunRecord | None:
+        """The record of a run of just this recipe, its seed included; None where there is none.
+
+        Raises:
+            InvalidInput: the file holds something else (``broken_run``).
+        """
+        from app.evaluation.run_record import RunRecord
+
+        path = self.record(recipe.name, recipe.schedule.seed)
+        if not path.is_file():
+            return None
+        found = RunRecord.read(path)
+        return found if found.is_of(recipe.to_dict()) else None
+
+    def write_sheet(self, recipe: SiameseRecipe, name: str, png: bytes) -> None:
+        """Keep a picture of data; only that of drawn data may also lie beside the page."""
+        places = [self.pictures / f"{recipe.name}-{recipe.schedule.seed}" / name]
+        if recipe.data.kind == DRAWN and recipe.schedule.seed == 1:
+            places.append(self.out / f"{recipe.name}-{SHEET}{name}")
+        for path in places:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(png)
+
+
+def records_of(
+    folders: RunFolders, known: Mapping[str, SiameseRecipe]
+) -> dict[str, list[RunRecord]]:
+    """The runs of every recipe as it is now, by seed; those of a recipe that has changed are left.
+
+    What a recipe says for readers is taken from the code, so that it can be put better later.
+    """
+    from app.evaluation.run_record import WORDS, RunRecord, json_ready
+    from app.services.run_recipe import with_seed
+
+    found: dict[str, list[RunRecord]] = {}
+    records = [RunRecord.read(path) for path in (folders.out / RUNS).glob("*.json")]
+    for record in sorted(records, key=lambda record: record.seed):
+        recipe = known.get(record.name)
+        if recipe is None:
+            continue
+        now = with_seed(recipe, record.seed).to_dict()
+        if record.is_of(now):
+            words = {key: json_ready(now[key]) for key in WORDS}
+            found.setdefault(record.name, []).append(replace(record, recipe=record.recipe | words))
+    return found
+
+
+def write_page(
+    folders: RunFolders, known: Mapping[str, SiameseRecipe], of: str | None = None
+) -> Path:
+    """Draw the curves again and put every system's tables between its marks on the page.
+
+    What stands outside the marks is kept; a system that has none yet gets a section at the end.
+
+    Args:
+        of: a recipe's name; only what tells of its system is written.
+
+    Raises:
+        InvalidInput: a record is none (``broken_run``), or marks do not pair (``no_recipe_block``).
+        OSError: a file cannot be read or written.
+    """
+    page, runs = folders.page, records_of(folders, known)
+    text = page.read_text("utf-8") if page.is_file() else "# Recipes\n"
+    for system, names in systems(known).items():
+        ran = {name: runs[name] for name in names if name in runs}
+        if ran and (of is None or of in names):
+            text = with_block(text, system, _content(system, ran, folders), page)
+    page.parent.mkdir(parents=True, exist_ok=True)
+    page.write_text(text, "utf-8")
+    return page
+
+
+def _content(system: str, ran: Mapping[str, list[RunRecord]], folders: RunFolders) -> str:
+    from app.evaluation.recipe_curves import system_curves
+    from app.evaluation.recipe_tables import system_block
+
+    folders.out.mkdir(parents=True, exist_ok=True)
+    curves = dict(system_curves(system, ran))
+    for name, png in curves.items():
+        (folders.out / f"{name}.png").write_bytes(png)
+    sheets = [path.stem for name in ran for path in folders.out.glob(f"{name}-{SHEET}*.png")]
+    block = system_block(ran, folders.out.name, [*curves, *sorted(sheets)])
+    return f"{block}\nMeasured by `{COMMAND}`.\n"
+
+
+def systems(names: Iterable[str]) -> dict[str, list[str]]:
+    """Names of the recipes of every system, its original first and then the one of its name.
+
+    A system is what an ``-original`` is of; every recipe whose name begins with it belongs to it.
+    """
+    listed = sorted(names)
+    known = [name.removesuffix("-original") for name in listed if name.endswith("-original")]
+    return {
+        system: sorted(
+            (name for name in listed if name == system or name.startswith(f"{system}-")),
+            key=partial(_place, system),
+        )
+        for system in known
+    }
+
+
+def _place(system: str, name: str) -> tuple[bool, bool, str]:
+    return name != f"{system}-original", name != system, name
+
+
+def with_block(text: str, system: str, content: str, page: Path) -> str:
+    """The page's text with a system's block replaced, or appended under a heading.
+
+    Raises:
+        InvalidInput: the block's marks do not pair (``no_recipe_block``).
+    """
+    begin, end = f"<!-- {system}:begin -->", f"<!-- {system}:end -->"
+    counts = (text.count(begin), text.count(end))
+    if counts == (0, 0):
+        return f"{text.rstrip()}\n\n## {system}\n\n{begin}\n{content}{end}\n"
+    before, _, rest = text.partition(begin)
+    _, _, after = rest.partition(end)
+    if counts != (1, 1) or end not in rest:
+        raise InvalidInput(
+            f"{page} must have one line {begin} and one line {end} after it",
+            slug="no_recipe_block",
+        )
+    return f"{before}{begin}\n{content}{end}{after}"
+
+
+def chosen(names: Sequence[str], known: Mapping[str, SiameseRecipe]) -> list[SiameseRecipe]:
+    """The recipes of these names; of ``all`` or none every one, system by system.
+
+    Raises:
+        InvalidInput: there is no such recipe (``unknown_recipe``).
+    """
+    ordered = [name for listed in systems(known).values() for name in listed]
+    ordered += [name for name in known if name not in ordered]
+    wanted = ordered if not names or "all" in names else list(dict.fromkeys(names))
+    for name in wanted:
+        if name not in known:
+            raise InvalidInput(
+                f"there is no recipe {name!r} of pictures; there are {', '.join(ordered)}",
+                slug="unknown_recipe",
+            )
+    return [known[name] for name in wanted]

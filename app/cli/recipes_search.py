@@ -1,0 +1,96 @@
+"""``whorl recipes search``: better hyper-parameters of a recipe."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+
+from app.cli.display import console, plain, refusing, say, table
+from app.cli.recipes_run import DatasetsOption, picture_recipe, run_tools
+from app.cli.training_display import training_display
+
+if TYPE_CHECKING:
+    from app.services.search_recipe import Trial, Values
+
+
+@refusing()
+def search(
+    name: Annotated[str, typer.Argument(help="Recipe of pictures.", metavar="NAME")],
+    trials: Annotated[int, typer.Option(help="Fits that are tried.", min=1)] = 20,
+    out: Annotated[
+        Path | None, typer.Option(help="JSON file for all trials, written after each.")
+    ] = None,
+    minutes: Annotated[float | None, typer.Option(help="Most minutes of training a trial.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Most epochs a trial.", min=1)] = None,
+    seed: Annotated[int, typer.Option(help="Seed of split, weights and search.")] = 1,
+    datasets: DatasetsOption = None,
+) -> None:
+    """Search learning rate, weight decay, dropout, margin, scale and batch of a recipe.
+
+    What is sought is accuracy on the validation part; the test part is not looked at. It needs
+    Optuna: pip install 'whorl[search]'.
+
+    Example: whorl recipes search stripes --trials 20 --out build/stripes.json
+    """
+    from app.learning.siamese.fit import FitLimits
+    from app.services.run_recipe import RunWatch
+    from app.services.search_recipe import best_of, search_recipe
+
+    screen = console()
+    found: list[Trial] = []
+    recipe = picture_recipe(name)
+    limits = FitLimits(math.inf if minutes is None else 60.0 * minutes, epochs)
+
+    tools = run_tools(datasets, limits)
+    with training_display(screen) as sink:
+        watch = RunWatch(sink, lambda _epoch, _symptom: None, lambda _name, _png: None)
+        for trial in search_recipe(recipe, trials, seed, tools, watch):
+            found.append(trial)
+            say(screen, f"trial {trial.number + 1} of {trials}: {_result(trial)}, {_words(trial)}")
+            if out is not None:
+                _write(out, name, found)
+    _show(screen, found)
+    best = best_of(found)
+    if best is not None:
+        typer.echo(replacement(best.values))
+
+
+def replacement(values: Values) -> str:
+    """Python that gives ``recipe`` these hyper-parameters."""
+    from app.services.search_recipe import LOSS, SCHEDULE
+
+    lines = [
+        f"    {field}=replace(recipe.{field}, {shown}),\n"
+        for field, names in (("schedule", SCHEDULE), ("loss", LOSS))
+        if (shown := ", ".join(f"{n}={values[n]:.4g}" for n in names if n in values))
+    ]
+    dropout = f"  # dropout({values['dropout']:.4g})" if "dropout" in values else ""
+    return f"replace(\n    recipe,\n{''.join(lines)}){dropout}"
+
+
+def _show(screen: Console, found: Sequence[Trial]) -> None:
+    ranked = sorted(found, key=lambda trial: -(trial.accuracy or 0.0))
+    rows = [(t.number + 1, _result(t), t.epochs, _words(t)) for t in ranked]
+    screen.print(table(["Trial", "Validation accuracy", "Epochs", "Hyper-parameters"], rows))
+
+
+def _result(trial: Trial) -> str:
+    return "given up" if trial.accuracy is None else f"{trial.accuracy:.4f}"
+
+
+def _words(trial: Trial) -> str:
+    return ", ".join(f"{name} {value:.4g}" for name, value in trial.values.items())
+
+
+def _write(path: Path, name: str, found: Sequence[Trial]) -> None:
+    from app.services.search_recipe import best_of
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    data = {"recipe": name, "best": best_of(found), "trials": list(found)}
+    path.write_text(json.dumps(plain(data), indent=2, allow_nan=False) + "\n", "utf-8")

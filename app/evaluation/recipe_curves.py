@@ -1,0 +1,58 @@
+"""Curves of the runs of a system's recipes: losses, ROC, precision and recall, decisions."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+
+from app.evaluation.curves import (
+    confusion_png,
+    loss_curves_png,
+    precision_recall_png,
+    roc_png,
+    score_table_png,
+)
+from app.evaluation.run_record import RunRecord
+
+Runs = Mapping[str, Sequence[RunRecord]]
+"""Runs of each recipe of a system, at least one, by seed."""
+
+
+def system_curves(system: str, runs: Runs) -> Iterator[tuple[str, bytes]]:
+    """Name and PNG of every curve that the records hold; none of them shows a picture of data."""
+    for name, records in runs.items():
+        yield f"{name}-loss", loss_curves_png(_losses(records), f"{name}: loss")
+    scores = {f"{name}, seed {run.seed}": run.scores for name in runs for run in runs[name]}
+    yield f"{system}-roc", roc_png(scores, f"{system}: receiver operating characteristic")
+    yield (
+        f"{system}-precision-recall",
+        precision_recall_png(scores, f"{system}: precision and recall"),
+    )
+    for name, records in runs.items():
+        counts = np.sum([run.counts for run in records], axis=0)
+        yield f"{name}-decisions", confusion_png(counts, f"{name}: decisions, {_seeds(records)}")
+        first = records[0]
+        if first.search_scores is not None:
+            table = np.asarray(first.search_scores, np.float32)
+            title = f"{name}: one against all, seed {first.seed}"
+            yield f"{name}-scores", score_table_png(table, title)
+
+
+def _losses(records: Sequence[RunRecord]) -> dict[str, dict[int, float]]:
+    """Series by name; a loss that a recipe does not have is left out."""
+    found = {}
+    for run in records:
+        for key, words in (("loss", "training"), ("validation_loss", "validation")):
+            values = {
+                number: math.nan if (value := epoch[key]) is None else value
+                for number, epoch in enumerate(run.epochs, 1)
+            }
+            if any(map(math.isfinite, values.values())):
+                found[f"{words}, seed {run.seed}"] = values
+    return found
+
+
+def _seeds(records: Sequence[RunRecord]) -> str:
+    return f"{len(records)} seed{'s' if len(records) > 1 else ''} together"

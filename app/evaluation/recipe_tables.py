@@ -1,0 +1,225 @@
+"""Runs of a system's recipes side by side, as Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from app.evaluation.run_record import RunRecord
+from app.evaluation.tables import markdown
+
+NOTHING = "-"
+Value = float | None
+Runs = Mapping[str, Sequence[RunRecord]]
+FIGURES = {
+    "accuracy": "Accuracy",
+    "precision": "Precision",
+    "recall": "Recall",
+    "roc_auc": "Area under the ROC curve",
+    "recall_at_precision_0.99": "Recall at a precision of 0.99",
+    "rank_one": "Right class first, one against all",
+}
+CONDITION_FIGURES = ("accuracy", "precision", "recall", "roc_auc", "recall_at_precision_0.99")
+SHOWN = ("-loss", "-roc")
+SPLITS = {
+    "subject": "classes never seen in training",
+    "picture": "other pictures of the classes learned from",
+    "given": "the data set's own test part, of the classes learned from",
+}
+NEAR_DUPLICATES = (
+    "Near-duplicate detection: every genuine pair is a picture and an altered copy of that same "
+    "capture. These figures say how well altered copies are found again, for each difficulty of "
+    "the alteration; they are no error rates of verification."
+)
+
+
+def system_block(runs: Runs, folder: str, pictures: Sequence[str]) -> str:
+    """All that the records say of a system, without a heading.
+
+    Args:
+        runs: of each of its recipes, at least one, the original's first.
+        folder: of the pictures, as seen from the page.
+        pictures: names of those that are there.
+    """
+    parts = [
+        f"**{NEAR_DUPLICATES}**\n" if _near_duplicates(runs) else "",
+        figures_table(runs),
+        _caption(runs),
+        _conditions(runs),
+        _reasons(runs),
+        _symptoms(runs),
+        _pictures(folder, pictures),
+    ]
+    return "\n".join(part for part in parts if part)
+
+
+def figures_table(runs: Runs) -> str:
+    """A column a recipe, a row a figure: mean over the seeds, and the least and the greatest."""
+    reported = next(iter(runs.values()))[0].recipe["reported"]
+    head = ["", *(["The original reports"] if reported else []), *(f"`{name}`" for name in runs)]
+    rows = []
+    for key, title, said in _rows(runs):
+        cells = [said(records) for records in runs.values()]
+        if all(cell == NOTHING for cell in cells):
+            continue
+        told = [shown(reported[key]) if key in reported else NOTHING] if reported else []
+        rows.append([title, *told, *cells])
+    return markdown(head, rows)
+
+
+def spread(values: Sequence[Value]) -> str:
+    """Mean (least to greatest) of those that are numbers; one alone by itself."""
+    known = [value for value in values if value is not None]
+    if not known:
+        return NOTHING
+    mean, low, high = (shown(v) for v in (sum(known) / len(known), min(known), max(known)))
+    return mean if len(known) == 1 else f"{mean} ({low}-{high})"
+
+
+def shown(value: float) -> str:
+    """A figure: three digits after the point, or none where it is large."""
+    return f"{value:.3f}" if abs(value) < 10 else f"{value:,.0f}"
+
+
+def amount(count: float) -> str:
+    """A large count in words of a thousand: 12.3 M."""
+    for size, word in ((1e15, " P"), (1e12, " T"), (1e9, " G"), (1e6, " M"), (1e3, " k")):
+        if count >= size:
+            return f"{count / size:.3g}{word}"
+    return f"{count:.0f}"
+
+
+def _rows(runs: Runs) -> list[tuple[str, str, Callable[[Sequence[RunRecord]], str]]]:
+    """Key in what is reported, title, and what to say of a recipe's runs."""
+    every = [run for records in runs.values() for run in records]
+    shots = {key for run in every for key in run.figures if key.startswith("accuracy_of_")}
+    figures = FIGURES | {key: key.replace("_", " ").capitalize() for key in sorted(shots)}
+    return [
+        ("", "Tested on", lambda records: SPLITS[_data(records)["split"]]),
+        ("", "Test classes, pictures, pairs", _test_sizes),
+        *((key, title, _mean_figure(key)) for key, title in figures.items()),
+        ("", "Threshold on the score", lambda records: spread([r.threshold for r in records])),
+        ("loss", "Training loss at the end", _mean_last("loss")),
+        ("validation_loss", "Validation loss at the end", _mean_last("validation_loss")),
+        ("", "Seeds", lambda records: ", ".join(str(run.seed) for run in records)),
+        ("", "Epochs run", _epochs),
+        ("", "Training, s", lambda records: spread([r.train_s + r.transfer_s for r in records])),
+        ("", "Parameters", lambda records: amount(records[0].parameters)),
+        ("", "Multiply-adds a picture", lambda records: amount(records[0].multiply_adds)),
+        ("", "Multiply-adds of the training", _training_cost),
+        ("", "Products in", lambda records: _listed(run.made_with["dtype"] for run in records)),
+    ]
+
+
+def _data(records: Sequence[RunRecord]) -> dict[str, Any]:
+    found: dict[str, Any] = records[0].recipe["data"]
+    return found
+
+
+def _test_sizes(records: Sequence[RunRecord]) -> str:
+    test, pairs = records[0].parts["test"], records[0].figures["pairs"]
+    return f"{test['classes']:,}, {test['pictures']:,}, {pairs or 0:,.0f}"
+
+
+def _mean_figure(key: str) -> Callable[[Sequence[RunRecord]], str]:
+    return lambda records: spread([run.figures.get(key) for run in records])
+
+
+def _mean_last(key: str) -> Callable[[Sequence[RunRecord]], str]:
+    return lambda records: spread([run.epochs[-1][key] for run in records])
+
+
+def _epochs(records: Sequence[RunRecord]) -> str:
+    """How many of how many; that a fit was cut short must not be overlooked."""
+    ran = {len(run.epochs) for run in records}
+    least, most, planned = min(ran), max(ran), records[0].epochs_planned
+    count = str(most) if least == most else f"{least}-{most}"
+    early = any(run.stopped and "without a lower" not in run.stopped for run in records)
+    return f"**{count} of {planned}, cut short**" if early else f"{count} of {planned}"
+
+
+def _training_cost(records: Sequence[RunRecord]) -> str:
+    costs = [run.training_multiply_adds for run in records]
+    return f"about {amount(sum(costs) / len(costs))}"
+
+
+def _listed(words: Any) -> str:
+    return ", ".join(dict.fromkeys(str(word) for word in words))
+
+
+def _near_duplicates(runs: Runs) -> bool:
+    return any(_data(records)["mixed_conditions"] for records in runs.values())
+
+
+def _caption(runs: Runs) -> str:
+    every = [run for records in runs.values() for run in records]
+    made = _listed(
+        f"Whorl {run.made_with['whorl']}, {run.made_with['backend']} on "
+        f"{run.made_with['device']} ({run.made_with['cpus']} cores)"
+        for run in every
+    )
+    stopped = [
+        f"`{run.name}` with seed {run.seed} ended {run.stopped}" for run in every if run.stopped
+    ]
+    lines = [
+        "Mean over the seeds, in brackets the least and the greatest. Half of the test pairs are "
+        "genuine: an accuracy of 0.5 is chance. Each seed draws its own split, pairs and weights. "
+        "The multiply-adds of a training are an estimate: three times those of a pass forward for "
+        f"every picture shown. Made with {made}.\n",
+        *([f"{'; '.join(stopped)}.\n"] if stopped else []),
+    ]
+    return "\n".join(lines)
+
+
+def _conditions(runs: Runs) -> str:
+    rows = [
+        [
+            condition,
+            f"`{name}`",
+            spread([_of(run, condition).get("pairs") for run in records]),
+            *(spread([_of(run, condition).get(k) for run in records]) for k in CONDITION_FIGURES),
+        ]
+        for condition in sorted({c for rs in runs.values() for run in rs for c in run.by_condition})
+        for name, records in runs.items()
+    ]
+    titles = [FIGURES[key] for key in CONDITION_FIGURES]
+    return markdown(["Condition", "Recipe", "Pairs", *titles], rows) if rows else ""
+
+
+def _of(run: RunRecord, condition: str) -> dict[str, Value]:
+    return run.by_condition.get(condition, {})
+
+
+def _reasons(runs: Runs) -> str:
+    lines = []
+    for name, records in runs.items():
+        recipe = records[0].recipe
+        for title, key in (("What was wrong", "wrong"), ("What changed", "changed")):
+            if recipe[key]:
+                lines.append(f"- **{title}** (`{name}`): {recipe[key]}\n")
+    return "".join(lines)
+
+
+def _symptoms(runs: Runs) -> str:
+    """What the diagnosis said during the fits: of each kind once, as the first seed said it."""
+    lines = []
+    for name, records in runs.items():
+        found: dict[str, list[tuple[RunRecord, dict[str, Any]]]] = {}
+        for run in records:
+            for symptom in run.symptoms:
+                found.setdefault(symptom["name"], []).append((run, symptom))
+        for same in found.values():
+            run, first = same[0]
+            lines.append(
+                f"- `{name}`, {len(same)} of {len(records)} seeds, from epoch {first['epoch']} "
+                f"(seed {run.seed}): {first['detail']}.\n"
+            )
+    return f"What the fits said of themselves:\n\n{''.join(lines)}" if lines else ""
+
+
+def _pictures(folder: str, pictures: Sequence[str]) -> str:
+    """Losses and ROC are shown, the others linked to: a page of all of them would be endless."""
+    first = [name for name in pictures if name.endswith(SHOWN)]
+    images = " ".join(f"![{name}]({folder}/{name}.png)" for name in first)
+    links = [f"[{name}]({folder}/{name}.png)" for name in pictures if name not in first]
+    return f"{images}\n\nFurther pictures: {', '.join(links)}.\n"

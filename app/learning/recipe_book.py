@@ -1,0 +1,43 @@
+"""All recipes by name, of prints and of other pictures: what whoever trains may ask for."""
+
+from __future__ import annotations
+
+from app.core.errors import InvalidInput
+from app.learning.recipes import PRINT_RECIPES, Recipe
+from app.learning.siamese.improved import IMPROVED
+from app.learning.siamese.originals import ORIGINALS
+from app.learning.siamese.recipe import SiameseRecipe
+
+AnyRecipe = Recipe | SiameseRecipe
+
+_RECIPES: tuple[AnyRecipe, ...] = (*PRINT_RECIPES, *ORIGINALS, *IMPROVED)
+RECIPE_BOOK: dict[str, AnyRecipe] = {recipe.name: recipe for recipe in _RECIPES}
+
+
+def find_recipe(name: str) -> AnyRecipe:
+    """A recipe by name.
+
+    Raises:
+        InvalidInput: there is none (slug ``unknown_recipe``).
+    """
+    if name not in RECIPE_BOOK:
+        known = ", ".join(RECIPE_BOOK)
+        raise InvalidInput(f"unknown recipe {name!r}; known: {known}", slug="unknown_recipe")
+    return RECIPE_BOOK[name]
+
+
+def find_print_recipe(name: str) -> Recipe:
+    """A recipe of fingerprints by name, for what only they can do.
+
+    Raises:
+        InvalidInput: there is none (``unknown_recipe``), or it is of other pictures
+            (``not_a_print_recipe``).
+    """
+    recipe = find_recipe(name)
+    if isinstance(recipe, Recipe):
+        return recipe
+    known = ", ".join(n for n, r in RECIPE_BOOK.items() if isinstance(r, Recipe))
+    raise InvalidInput(
+        f"the recipe {name} is not one of fingerprints; those are {known}",
+        slug="not_a_print_recipe",
+    )

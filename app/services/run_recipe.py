@@ -1,0 +1,239 @@
+"""A recipe of pictures run from data to figures: read, fit, measure, record."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from app import __version__
+from app.core.errors import InvalidInput
+from app.core.types import FloatArray
+from app.evaluation.decisions import decide_counts
+from app.evaluation.run_record import RunRecord, json_ready, thinned
+from app.learning.progress import Phases, Sink
+from app.learning.siamese.data import Parts, recipe_pictures
+from app.learning.siamese.diagnosis import Symptom
+from app.learning.siamese.fit import (
+    NO_LIMITS,
+    FitLimits,
+    FittedSiamese,
+    SiameseEpoch,
+    fit_siamese,
+)
+from app.learning.siamese.network import embed_pixels
+from app.learning.siamese.pictures import LabelledPictures
+from app.learning.siamese.protocol import Measured, measure
+from app.learning.siamese.recipe import SiameseRecipe
+from app.learning.siamese.sheets import picture_sheets
+from app.learning.siamese.sources import describe_reading
+from app.networks.device import Device
+from app.networks.multiply_adds import multiply_adds
+from app.services.run_sheets import test_sheets
+
+PARTS = ("training", "validation", "test")
+BACKWARD = 3
+"""A training step costs about so many passes forward: one, and twice that for the gradients."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunTools:
+    """What a run needs.
+
+    Attributes:
+        datasets: folder of the data sets.
+        known: recipes by name, for what a recipe is to begin from.
+        dtype: policy of the products in training.
+        limits: what ends a fit before the recipe's last epoch.
+    """
+
+    datasets: Path
+    known: Mapping[str, SiameseRecipe]
+    device: Device
+    dtype: str
+    limits: FitLimits = NO_LIMITS
+
+
+@dataclass(frozen=True, slots=True)
+class RunWatch:
+    """Who is told what during a run.
+
+    Attributes:
+        progress: where it stands, see ``learning.progress.Phases``; a fit's also has the last
+            epoch's validation_loss.
+        found: an epoch's number, and a symptom the first time that it shows.
+        sheet: a picture's file name and its PNG; those of the training data come before the fit.
+    """
+
+    progress: Sink
+    found: Callable[[int, Symptom], None]
+    sheet: Callable[[str, bytes], None]
+
+
+def with_seed(recipe: SiameseRecipe, seed: int) -> SiameseRecipe:
+    """The recipe with everything that is drawn drawn from a seed: split, pairs, weights."""
+    return replace(recipe, schedule=replace(recipe.schedule, seed=seed))
+
+
+def run_recipe(recipe: SiameseRecipe, seed: int, tools: RunTools, watch: RunWatch) -> RunRecord:
+    """Read the recipe's pictures, train, measure on the test part, and record all of it.
+
+    Raises:
+        InvalidInput: the data set is not there or cannot be split (see ``recipe_pictures``), or
+            the recipe begins from one that is not known (``unknown_recipe``).
+        WhorlError: the fit diverged (``fit_diverged``).
+    """
+    recipe = with_seed(recipe, seed)
+    phases = Phases(watch.progress)
+    reading = phases.begin(f"{recipe.name} seed {seed}: reading")
+    read: list[LabelledPictures] = []
+    parts = recipe_pictures(recipe, tools.datasets, report=reading, told=read.append)
+    for name, png in picture_sheets(recipe, parts[0]).items():
+        watch.sheet(name, png)
+    with tools.device.scope():
+        base = fit_base(recipe, tools, watch)
+        fit = _Fit(recipe, tools, watch)
+        fitted = fit.run(parts, None if base is None else base.encoder)
+        measured = _measure(recipe, fitted, parts)
+    for name, png in test_sheets(recipe, fitted.matching, parts[2], measured):
+        watch.sheet(name, png)
+    return RunRecord(
+        **_told_of_run(recipe, tools, parts, read),
+        **_told_of_fit(fitted, fit, 0.0 if base is None else base.train_s),
+        **_told_of_measure(measured),
+    )
+
+
+class _Fit:
+    """A fit that is watched; remembers every symptom from the epoch in which it first shows."""
+
+    def __init__(self, recipe: SiameseRecipe, tools: RunTools, watch: RunWatch) -> None:
+        self._recipe, self._tools, self._watch = recipe, tools, watch
+        self._validation: dict[str, float] = {}
+        self.first: dict[str, tuple[int, Symptom]] = {}
+
+    def run(self, parts: Parts, base: Any = None) -> FittedSiamese:
+        """Train on the first part, from the weights of an encoder if there is one."""
+        phases = Phases(lambda at: self._watch.progress(at | self._validation))
+        phase = f"{self._recipe.name} seed {self._recipe.schedule.seed}"
+        return fit_siamese(
+            self._recipe,
+            parts[0],
+            parts[1],
+            lambda at: phases.fitting(at, phase),
+            dtype=self._tools.dtype,
+            base=base,
+            limits=self._tools.limits,
+            told=self._note,
+        )
+
+    def _note(self, epoch: SiameseEpoch) -> None:
+        if np.isfinite(epoch.validation_loss):
+            self._validation["validation_loss"] = epoch.validation_loss
+        for symptom in epoch.symptoms:
+            if symptom.name not in self.first:
+                self.first[symptom.name] = (epoch.number, symptom)
+                self._watch.found(epoch.number, symptom)
+
+
+def fit_base(recipe: SiameseRecipe, tools: RunTools, watch: RunWatch) -> FittedSiamese | None:
+    """The fit that the recipe begins from, made anew: nothing of it is taken from other runs."""
+    if not recipe.transfer:
+        return None
+    if recipe.transfer not in tools.known:
+        raise InvalidInput(
+            f"the recipe {recipe.name} begins from {recipe.transfer}, which there is not",
+            slug="unknown_recipe",
+        )
+    first = with_seed(tools.known[recipe.transfer], recipe.schedule.seed)
+    return _Fit(first, tools, watch).run(recipe_pictures(first, tools.datasets))
+
+
+def _measure(recipe: SiameseRecipe, fitted: FittedSiamese, parts: Parts) -> Measured:
+    _, validation, test = parts
+    return measure(
+        recipe,
+        fitted.matching,
+        (validation, embed_pixels(fitted.encoder, validation.pixels)),
+        (test, embed_pixels(fitted.encoder, test.pixels)),
+    )
+
+
+def _told_of_run(
+    recipe: SiameseRecipe, tools: RunTools, parts: Parts, read: Sequence[LabelledPictures]
+) -> dict[str, Any]:
+    named = dict(zip(PARTS, parts, strict=True))
+    return {
+        "recipe": json_ready(recipe.to_dict()),
+        "seed": recipe.schedule.seed,
+        "made_with": {
+            "whorl": __version__,
+            "backend": tools.device.backend,
+            "device": tools.device.name,
+            "dtype": tools.dtype,
+            "cpus": os.cpu_count() or 1,
+        },
+        "epochs_planned": recipe.schedule.epochs,
+        "parts": {name: _counts(part) for name, part in named.items()},
+        "reading": [line for pictures in read for line in describe_reading(pictures)],
+    }
+
+
+def _told_of_fit(fitted: FittedSiamese, fit: _Fit, transfer_s: float) -> dict[str, Any]:
+    cost = multiply_adds(fitted.encoder)
+    epochs = [
+        {
+            "loss": epoch.loss,
+            "validation_loss": epoch.validation_loss,
+            "images_per_s": round(epoch.images_per_s, 1),
+        }
+        for epoch in fitted.epochs
+    ]
+    return {
+        "epochs": json_ready(epochs),
+        "stopped": fitted.stopped,
+        "train_s": round(fitted.train_s, 2),
+        "transfer_s": round(transfer_s, 2),
+        "parameters": int(fitted.encoder.count_params()),
+        "multiply_adds": cost,
+        "training_multiply_adds": BACKWARD * cost * _pictures_shown(fitted),
+        "symptoms": [
+            {"epoch": number, "name": symptom.name, "detail": symptom.detail}
+            for number, symptom in fit.first.values()
+        ],
+    }
+
+
+def _told_of_measure(measured: Measured) -> dict[str, Any]:
+    same, scores, search = measured.pairs.same, measured.scores, measured.search
+    return {
+        "threshold": json_ready(measured.threshold),
+        "figures": json_ready(measured.figures),
+        "by_condition": json_ready(measured.by_condition),
+        "counts": decide_counts(scores, same, measured.threshold).table.tolist(),
+        "genuine": thinned(scores[same]),
+        "impostor": thinned(scores[~same]),
+        "search_scores": None if search is None else _rounded(search.scores),
+    }
+
+
+def _counts(part: LabelledPictures) -> dict[str, int]:
+    return {
+        "pictures": len(part),
+        "classes": len(set(part.classes)),
+        "subjects": len(set(part.subjects)),
+    }
+
+
+def _pictures_shown(fitted: FittedSiamese) -> int:
+    """Of all epochs; each shows equally many, so many that their times sum to that of the fit."""
+    a_picture_s = sum(1.0 / epoch.images_per_s for epoch in fitted.epochs)
+    return round(len(fitted.epochs) * fitted.train_s / a_picture_s)
+
+
+def _rounded(table: FloatArray) -> list[list[float]]:
+    return [[round(float(score), 4) for score in row] for row in table]

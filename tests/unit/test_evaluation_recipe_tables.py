@@ -1,0 +1,126 @@
+"""Runs of recipes side by side in Markdown, and their curves."""
+
+from __future__ import annotations
+
+import pytest
+
+from app.evaluation.recipe_curves import system_curves
+from app.evaluation.recipe_tables import amount, figures_table, spread, system_block
+from tests.fakes.runs import RECIPE, run_record
+
+
+def rows_of(table: str) -> dict[str, list[str]]:
+    """Cells by the first one of their row."""
+    lines = [line.strip("|\n ").split(" | ") for line in table.splitlines() if "|" in line]
+    return {first.strip("| "): [cell.strip() for cell in rest] for first, *rest in lines}
+
+
+IMPROVED = run_record(
+    "dots",
+    recipe=RECIPE
+    | {
+        "name": "dots",
+        "wrong": "Pairs were blind.",
+        "changed": "Pairs are balanced.",
+        "data": {"split": "subject", "mixed_conditions": False},
+    },
+)
+BOTH = {"dots-original": [run_record()], "dots": [IMPROVED]}
+
+
+def test_seeds_are_told_by_mean_and_range() -> None:
+    seeds = [run_record(seed=k, figures={"pairs": 4.0, "accuracy": a}) for k, a in
+             ((1, 0.5), (2, 0.75), (3, 1.0))]  # fmt: skip
+    rows = rows_of(figures_table({"dots-original": seeds}))
+    assert rows["Accuracy"] == ["0.900", "0.750 (0.500-1.000)"]
+    assert rows["Seeds"] == ["-", "1, 2, 3"]
+    assert "Precision" not in rows
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [([], "-"), ([None], "-"), ([0.5, None], "0.500"), ([1.0, 2.0], "1.500 (1.000-2.000)"),
+     ([1234.5], "1,234")],
+)  # fmt: skip
+def test_what_is_no_number_is_left_out(values: list[float | None], told: str) -> None:
+    assert spread(values) == told
+
+
+@pytest.mark.parametrize(
+    ("count", "told"),
+    [(12, "12"), (1234, "1.23 k"), (431e6, "431 M"), (2.9e12, "2.9 T"), (3e15, "3 P")],
+)
+def test_large_amounts_are_told_in_words(count: float, told: str) -> None:
+    assert amount(count) == told
+
+
+def test_recipes_stand_side_by_side_with_what_the_original_reports() -> None:
+    table = figures_table(BOTH)
+    assert table.splitlines()[0] == "|  | The original reports | `dots-original` | `dots` |"
+    rows = rows_of(table)
+    assert rows["Accuracy"] == ["0.900", "0.750", "0.750"]
+    assert rows["Tested on"][1:] == [
+        "other pictures of the classes learned from",
+        "classes never seen in training",
+    ]
+    assert rows["Multiply-adds a picture"] == ["-", "5 M", "5 M"]
+    assert rows["Multiply-adds of the training"] == ["-", "about 15 G", "about 15 G"]
+    assert rows["Training loss at the end"] == ["-", "0.333", "0.333"]
+    assert rows["Epochs run"] == ["-", "3 of 3", "3 of 3"]
+
+
+def test_a_run_that_was_cut_short_says_so() -> None:
+    short = run_record(epochs_planned=70, stopped="after 3 of 70 epochs by the limit of 60 s")
+    block = system_block({"dots-original": [short]}, "dots", [])
+    assert "**3 of 70, cut short**" in block
+    assert "`dots-original` with seed 1 ended after 3 of 70 epochs by the limit of 60 s" in block
+
+
+def test_a_fit_that_found_its_end_by_itself_was_not_cut_short() -> None:
+    early = run_record(
+        epochs_planned=70, stopped="after 3 of 70 epochs without a lower validation loss"
+    )
+    assert rows_of(figures_table({"dots": [early]}))["Epochs run"] == ["-", "3 of 70"]
+
+
+def test_what_was_wrong_and_what_changed_is_told_of_the_recipe_that_says_it() -> None:
+    block = system_block(BOTH, "dots", [])
+    assert "- **What was wrong** (`dots`): Pairs were blind.\n" in block
+    assert "- **What changed** (`dots`): Pairs are balanced.\n" in block
+    assert "(`dots-original`)" not in block
+
+
+def test_a_symptom_is_told_once_with_the_number_of_seeds() -> None:
+    found = [{"epoch": 2, "name": "collapse", "detail": "all alike"}]
+    runs = [run_record(seed=k, symptoms=found if k < 3 else []) for k in (1, 2, 3)]
+    block = system_block({"dots-original": runs}, "dots", [])
+    assert block.count("all alike") == 1
+    assert "`dots-original`, 2 of 3 seeds, from epoch 2 (seed 1): all alike." in block
+
+
+def test_altered_copies_are_never_called_verification() -> None:
+    data = {"split": "picture", "mixed_conditions": True}
+    figures = {"pairs": 2.0, "accuracy": 0.5, "precision": None, "recall": 0.0, "roc_auc": 0.4}
+    altered = run_record(recipe=RECIPE | {"data": data}, by_condition={"hard": figures})
+    block = system_block({"dots-original": [altered]}, "dots", [])
+    assert block.startswith("**Near-duplicate detection")
+    assert "no error rates of verification" in block
+    assert rows_of(block)["hard"][:4] == ["`dots-original`", "2.000", "0.500", "-"]
+    assert "Near-duplicate" not in system_block(BOTH, "dots", [])
+
+
+def test_losses_and_roc_are_shown_and_the_rest_linked() -> None:
+    block = system_block(BOTH, "dots", ["dots-loss", "dots-roc", "dots-decisions"])
+    assert "![dots-loss](dots/dots-loss.png) ![dots-roc](dots/dots-roc.png)" in block
+    assert "[dots-decisions](dots/dots-decisions.png)" in block
+    assert "![dots-decisions]" not in block
+
+
+def test_every_curve_is_a_picture_and_named_after_recipe_or_system() -> None:
+    searched = run_record(search_scores=[[0.9, 0.1], [0.2, 0.8]])
+    curves = dict(system_curves("dots", {"dots-original": [searched], "dots": [IMPROVED]}))
+    assert list(curves) == [
+        "dots-original-loss", "dots-loss", "dots-roc", "dots-precision-recall",
+        "dots-original-decisions", "dots-original-scores", "dots-decisions",
+    ]  # fmt: skip
+    assert all(png.startswith(b"\x89PNG") for png in curves.values())

@@ -1,0 +1,110 @@
+"""All recipes by name, what an order may change of them, and which pictures speak for many."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from app.core.errors import InvalidInput
+from app.evaluation.run_record import json_ready
+from app.learning.progress import Phases
+from app.learning.recipe_book import RECIPE_BOOK, AnyRecipe, find_print_recipe, find_recipe
+from app.learning.recipes import PRINT_RECIPES, Recipe
+from app.learning.siamese.improved import IMPROVED
+from app.learning.siamese.judge import evenly_spaced
+from app.learning.siamese.originals import ORIGINALS, STRIPES_ORIGINAL
+from app.learning.siamese.recipe import SiameseRecipe
+from app.services.ordered_recipe import recipe_of
+from app.services.training_spec import TrainingSpec
+
+
+def test_the_book_has_every_recipe_once() -> None:
+    every: tuple[AnyRecipe, ...] = (*PRINT_RECIPES, *ORIGINALS, *IMPROVED)
+    assert len(RECIPE_BOOK) == len(every)
+    for recipe in every:
+        assert find_recipe(recipe.name) is recipe
+        assert recipe.summary
+        assert "\n" not in recipe.summary
+        json.dumps(json_ready(recipe.to_dict()), allow_nan=False)
+
+
+def test_a_recipe_that_begins_from_another_names_one_of_pictures() -> None:
+    pictures = {n: r for n, r in RECIPE_BOOK.items() if isinstance(r, SiameseRecipe)}
+    assert {r.transfer for r in pictures.values() if r.transfer} <= set(pictures)
+
+
+def test_a_recipe_of_another_kind_is_refused_with_what_there_is() -> None:
+    assert isinstance(find_print_recipe("quick"), Recipe)
+    with pytest.raises(InvalidInput) as caught:
+        find_print_recipe("stripes-original")
+    assert caught.value.slug == "not_a_print_recipe"
+    assert "default, quick" in caught.value.detail
+
+
+def test_an_order_changes_a_recipe_of_pictures() -> None:
+    plain = recipe_of(TrainingSpec(recipe="stripes-original"))
+    assert plain == STRIPES_ORIGINAL
+    found = recipe_of(TrainingSpec(recipe="stripes-original", epochs=3, seed=7))
+    assert isinstance(found, SiameseRecipe)
+    assert (found.schedule.epochs, found.schedule.seed) == (3, 7)
+    assert found == replace(STRIPES_ORIGINAL, schedule=found.schedule)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "said", "fields"),
+    [
+        ("stripes-original", {"fingers": 5}, ["fingers"]),
+        ("stripes-original", {"steps": 5, "batch_fingers": 4}, ["steps", "batch_fingers"]),
+        ("stripes-original", {"calibration_fingers": 50}, ["calibration_fingers"]),
+        ("stripes-original", {"prints": "host"}, ["prints"]),
+        ("stripes-original", {"data": "folder", "folder": "a", "dpi": 500.0}, ["dpi"]),
+        ("quick", {"epochs": 5}, ["epochs"]),
+    ],
+)
+def test_a_field_that_means_nothing_to_a_recipe_is_named(
+    recipe: str, said: dict[str, Any], fields: list[str]
+) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        recipe_of(TrainingSpec(recipe=recipe, **said))
+    assert caught.value.slug == "invalid_training_spec"
+    assert caught.value.context["fields"] == fields
+    assert fields[0] in caught.value.detail
+    assert recipe in caught.value.detail
+
+
+def test_a_diagnosis_stays_beside_the_progress() -> None:
+    told: list[dict[str, Any]] = []
+    phases = Phases(told.append)
+    phases.begin("training")(1, 4)
+    phases.diagnosed("dead")
+    phases.diagnosed("collapsed")
+    phases.begin("evaluating")
+    assert [at.get("diagnosis") for at in told] == [
+        None,
+        None,
+        ["dead"],
+        ["dead", "collapsed"],
+        ["dead", "collapsed"],
+    ]
+    assert told[2] == told[1] | {"diagnosis": ["dead"]}
+
+
+def test_few_pictures_speak_for_themselves_and_many_evenly() -> None:
+    labels = np.repeat(np.arange(3), [5, 40, 400])
+    assert evenly_spaced(labels, 445).tolist() == list(range(445))
+    some = evenly_spaced(labels, 30)
+    assert np.bincount(labels[some]).tolist() == [5, 10, 10]
+    assert some.tolist() == evenly_spaced(labels, 30).tolist()
+    assert {5, 44, 45, 444} <= set(some.tolist())
+    many = np.repeat(np.arange(100), 3)
+    pairs = evenly_spaced(many, 20)
+    assert np.unique(np.bincount(many[pairs])).tolist() == [0, 2]
+    assert len(pairs) == 20
+    mostly_alone = np.concatenate([np.arange(100), np.repeat([3, 50], 1)])
+    kept = mostly_alone[evenly_spaced(mostly_alone, 20)]
+    assert np.bincount(kept)[[3, 50]].tolist() == [2, 2]
+    assert len(kept) == 12
