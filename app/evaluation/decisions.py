@@ -119,6 +119,35 @@ def best_accuracy_threshold(scores: ArrayLike, same: ArrayLike) -> float:
     return _below(levels, len(levels) - int(right[::-1].argmax()))
 
 
+def balanced_accuracy(scores: ArrayLike, same: ArrayLike, threshold: float) -> float:
+    """Mean of the shares of genuine pairs matched and of impostor pairs not matched.
+
+    It is the accuracy where both kinds are equally frequent, whatever their counts.
+
+    Raises:
+        InvalidInput, ValueError: as ``precision_recall_curve``.
+    """
+    values, truth = _both_kinds(*_checked(scores, same))
+    decided = values >= threshold
+    return float(decided[truth].mean() + (~decided[~truth]).mean()) / 2.0
+
+
+def balanced_threshold(scores: ArrayLike, same: ArrayLike) -> float:
+    """The threshold of highest balanced accuracy; the middle between the least and the greatest
+    score that give it, so that it is as far from either kind as can be.
+
+    Raises:
+        InvalidInput, ValueError: as ``precision_recall_curve``.
+    """
+    values, truth = _both_kinds(*_checked(scores, same))
+    levels, positions = np.unique(values, return_inverse=True)
+    genuine = np.bincount(positions, truth, len(levels)) / truth.sum()
+    impostor = np.bincount(positions, ~truth, len(levels)) / (~truth).sum()
+    gained = impostor.cumsum() - impostor - (genuine.cumsum() - genuine)
+    best = np.flatnonzero(gained >= gained.max() - 1e-12)
+    return (_below(levels, int(best[0])) + float(levels[best[-1]])) / 2.0
+
+
 def precision_recall_curve(scores: ArrayLike, same: ArrayLike) -> PrecisionRecallCurve:
     """Precision and recall at every score that occurs.
 

@@ -17,6 +17,8 @@ FIGURES = {
     "recall": "Recall",
     "roc_auc": "Area under the ROC curve",
     "recall_at_precision_0.99": "Recall at a precision of 0.99",
+    "loss": "Loss of the test pairs",
+    "claim_accuracy": "Accuracy of claims against enrolled pictures",
     "rank_one": "Right class first, one against all",
 }
 CONDITION_FIGURES = ("accuracy", "precision", "recall", "roc_auc", "recall_at_precision_0.99")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +23,7 @@ from app.learning.siamese import protocol
 from app.learning.siamese.data import recipe_pictures
 from app.learning.siamese.fit import (
     VALIDATION_PAIRS,
+    _Batches,
     FitLimits,
     FittedSiamese,
     SiameseEpoch,
@@ -173,6 +175,54 @@ def test_a_fit_follows_from_its_seed() -> None:
     assert once.epochs[0].loss != other.epochs[0].loss
 
 
+@pytest.mark.parametrize("passes", [1, 3])
+def test_an_epoch_of_classes_shows_every_picture_once_a_pass(passes: int) -> None:
+    recipe = replace(
+        TINY,
+        loss=LossParams("triplet"),
+        pairing=replace(CLASSES, passes=passes),
+        schedule=FitSchedule(2, 8),
+    )
+    seen: list[FitProgress] = []
+    fit_siamese(recipe, bars(16, 1), bars(8, 2), seen.append)
+    # 32 pictures are 4 batches of 8.
+    assert [at.epoch for at in seen] == [1] * 4 * passes + [2] * 4 * passes
+    assert {at.steps for at in seen} == {8 * passes}
+    assert [at.step for at in seen] == list(range(1, 8 * passes + 1))
+
+
+def test_every_pass_is_drawn_anew_and_shows_all_pictures() -> None:
+    recipe = replace(TINY, loss=LossParams("triplet"), pairing=replace(CLASSES, passes=3))
+    train = bars(16, 1)
+    rows, labels, size = _Batches(recipe, train, np.random.default_rng(1)).next(None)
+    assert size == 16
+    np.testing.assert_array_equal(labels, train.labels()[rows])
+    first, second, third = np.split(rows, 3)
+    for shown in (first, second, third):
+        assert sorted(shown) == list(range(32))
+    assert not (np.array_equal(first, second) or np.array_equal(second, third))
+
+
+@pytest.mark.parametrize("dropped_cells", [0.0, 0.3])
+def test_every_batch_drops_cells_of_its_own(dropped_cells: float) -> None:
+    # One batch an epoch of the same pictures, and nothing is learned: only the cells can differ.
+    grid: list[dict[str, Any]] = [
+        {"layer": "conv", "filters": 4, "kernel": 4, "stride": 2, "activation": None},
+        UNIT,
+    ]
+    recipe = replace(
+        STILL,
+        architecture_params={"stack": grid},
+        loss=LossParams("supervised_contrastive", shift_cells=1, dropped_cells=dropped_cells),
+        pairing=CLASSES,
+        matching=MatchingParams((0.0,), max_shift_cells=1),
+        schedule=FitSchedule(3, 32, learning_rate=0.0),
+    )
+    losses = [epoch.loss for epoch in fitted(recipe).epochs]
+    assert np.isfinite(losses).all()
+    assert len({round(loss, 4) for loss in losses}) == (3 if dropped_cells else 1)
+
+
 @pytest.mark.parametrize("fixed", [False, True])
 def test_fixed_pairs_are_shown_in_every_epoch(fixed: bool) -> None:
     found = fitted(replace(STILL, pairing=PairingParams("balanced", pairs=64, fixed=fixed)))
@@ -247,6 +297,31 @@ def test_patience_needs_a_validation_loss() -> None:
 # --- the validation loss -------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(
+    ("kind", "pairing"),
+    [
+        ("contrastive", PairingParams("balanced", pairs=32)),
+        ("binary_crossentropy_absolute", PairingParams("each_twice")),
+        ("batch_contrastive", CLASSES),
+    ],
+)
+def test_without_genuine_validation_pairs_there_is_no_validation_loss(
+    kind: LossKind, pairing: PairingParams
+) -> None:
+    recipe = replace(
+        TINY,
+        loss=LossParams(kind),
+        pairing=pairing,
+        schedule=FitSchedule(3, 16, patience=1),
+    )
+    assert set(Counter(bars(1, 2).classes).values()) == {1}
+    found = fit_siamese(recipe, bars(16, 1), bars(1, 2), ignore)
+    assert all(math.isnan(epoch.validation_loss) for epoch in found.epochs)
+    assert (found.stopped, len(found.epochs)) == ("", 3)
+    assert all(math.isfinite(epoch.loss) for epoch in found.epochs)
+    assert all(np.isfinite(weight).all() for weight in found.encoder.get_weights())
+
+
 def distances_of(found: FittedSiamese, pairs: Pairs) -> FloatArray:
     cells = embed_pixels(found.encoder, bars(8, 2).pixels)[:, 0, 0].astype(np.float64)
     return np.asarray(np.linalg.norm(cells[pairs.first] - cells[pairs.second], axis=1), np.float32)
@@ -290,6 +365,8 @@ def test_the_finished_scores_are_the_probabilities_of_the_validation_loss(kind: 
     genuine = protocol.pair_scores(cells, pairs, found.matching).astype(np.float64)
     wanted = -np.log(np.where(pairs.same, genuine, 1.0 - genuine)).mean()
     assert found.epochs[-1].validation_loss == pytest.approx(float(wanted), rel=1e-4)
+    measured_loss = protocol.pair_loss(recipe.loss, genuine.astype(np.float32), pairs.same)
+    assert measured_loss == pytest.approx(float(wanted))
 
 
 # --- the layout of twins, what is taken over -----------------------------------------------------
@@ -498,7 +575,12 @@ def test_figures_of_a_perfect_model() -> None:
         "recall": 1.0,
         "roc_auc": 1.0,
         "recall_at_precision_0.99": 1.0,
+        # Genuine pairs are 0.1 apart, impostor pairs 0.9 or more.
+        "loss": pytest.approx(
+            np.where(found.pairs.same, 0.01, np.maximum(2 - 1 / found.scores, 0.0) ** 2).mean()
+        ),
     }
+    assert 0.005 <= found.figures["loss"] < 0.01
     # In the middle between a distance of 0.1 and that of whatever impostors were drawn.
     assert 1 / (1 + 0.9) < found.threshold < 1 / (1 + 0.1)
     np.testing.assert_allclose(found.scores[found.pairs.same], 1 / 1.1, rtol=1e-5)
@@ -519,6 +601,8 @@ def test_figures_of_a_poor_model_by_hand() -> None:
             "recall": 1 / 3,
             "roc_auc": 2.5 / 9,
             "recall_at_precision_0.99": 0.0,
+            # 1, 9 and 4 of the genuine pairs; no impostor pair is nearer than the margin.
+            "loss": 14 / 6,
         }
     )
 

@@ -130,6 +130,26 @@ def test_a_gpu_that_is_asked_for_must_be_there(monkeypatch: pytest.MonkeyPatch) 
     }
 
 
+@pytest.mark.parametrize(
+    ("flags", "dtype"),
+    [
+        ("flags : fpu avx2 avx512f avx512_vnni", "float32"),
+        ("flags : fpu avx512f avx512_bf16", "mixed_bfloat16"),
+        ("flags : fpu amx_bf16 amx_tile", "mixed_bfloat16"),
+        (None, "float32"),  # a system that does not say
+    ],
+)
+def test_products_are_in_bfloat16_where_the_hardware_has_them(
+    flags: str | None, dtype: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cpuinfo = tmp_path / "cpuinfo"
+    if flags is not None:
+        cpuinfo.write_text(f"processor : 0\n{flags}\n")
+    monkeypatch.setattr("app.networks.device.Path", {"/proc/cpuinfo": cpuinfo}.__getitem__)
+    assert training_dtype(Device("cpu:0", "CPU", "tensorflow", "")) == dtype
+    assert training_dtype(Device("gpu:0", "H200", "tensorflow", "")) == "mixed_bfloat16"
+
+
 @pytest.mark.parametrize("module", ["app/networks/encoder.py", "app/learning/losses.py"])
 def test_what_is_trained_is_written_for_any_backend(module: str) -> None:
     tree = ast.parse((ROOT / module).read_text())

@@ -7,8 +7,9 @@ from pathlib import Path
 
 from app.core.errors import InvalidInput
 from app.learning.prints import Report
+from app.learning.siamese.pairing import REFERENCE
 from app.learning.siamese.pictures import LabelledPictures
-from app.learning.siamese.recipe import SiameseRecipe
+from app.learning.siamese.recipe import DataParams, SiameseRecipe
 from app.learning.siamese.sources import read_pictures
 from app.learning.siamese.splits import split_by_picture, split_by_subject
 from app.learning.siamese.stripes import stripe_scans
@@ -37,7 +38,7 @@ def recipe_pictures(
         InvalidInput: nothing usable is there (see ``sources.read_pictures``), or there are too few
             subjects to split.
     """
-    data, seed, shares = recipe.data, recipe.schedule.seed, recipe.data.shares
+    data, seed = recipe.data, recipe.schedule.seed
     if folder is None and data.kind == "stripes":
         read = stripe_scans(data.scans, seed, recipe.preparation)
     elif folder is None and data.split == "given":
@@ -50,9 +51,21 @@ def recipe_pictures(
         read = read_pictures(source, recipe.preparation, pattern=wanted, report=report)
     if told is not None:
         told(read)
-    split = split_by_picture if data.split == "picture" else split_by_subject
-    train, validation, test = split(read, shares, seed)
+    train, validation, test = _split(read, data, seed)
     return train, validation, test
+
+
+def _split(read: LabelledPictures, data: DataParams, seed: int) -> tuple[LabelledPictures, ...]:
+    if data.split == "subject":
+        return split_by_subject(read, data.shares, seed)
+    if not data.mixed_conditions:
+        return split_by_picture(read, data.shares, seed)
+    # Every part compares with the one reference of a class, so only the others are shared out.
+    row_of = {name: row for row, name in enumerate(read.names)}
+    references = [k for k, condition in enumerate(read.conditions) if condition == REFERENCE]
+    others = read.take(set(range(len(read))) - set(references))
+    parts = split_by_picture(others, data.shares, seed)
+    return tuple(read.take(sorted([*references, *(row_of[n] for n in p.names)])) for p in parts)
 
 
 def _not_there(recipe: SiameseRecipe) -> InvalidInput:

@@ -223,7 +223,7 @@ def twin_layout(pairs: Pairs, batch: int) -> tuple[Rows, FloatArray]:
 
 
 class _ValidationLoss:
-    """The loss of fixed validation pairs; NaN for losses that are not of pairs."""
+    """The loss of fixed validation pairs; NaN without genuine ones, or where it is not of pairs."""
 
     def __init__(self, recipe: SiameseRecipe, validation: LabelledPictures) -> None:
         self._loss = recipe.loss
@@ -233,13 +233,16 @@ class _ValidationLoss:
         sampler = PairSampler(validation, recipe.data.mixed_conditions)
         balanced = PairingParams("balanced", pairs=VALIDATION_PAIRS)
         twice = recipe.pairing.kind == "each_twice"
+        self._known = sampler.has_genuine
+        if not self._known:
+            return
         drawn = sampler.draw(recipe.pairing if twice else balanced, rng)
         used, places = np.unique(np.concatenate([drawn.first, drawn.second]), return_inverse=True)
         self._pixels = validation.pixels[used]
         self._places, self._same = places, drawn.same.astype(np.float32)
 
     def __call__(self, encoder: keras.Model, head: layers.Layer | None) -> float:
-        if self._loss.kind not in PAIR_LOSSES:
+        if self._loss.kind not in PAIR_LOSSES or not self._known:
             return math.nan
         judge = head if isinstance(head, PairHead) else PairHead(self._loss)
         cells = embed_pixels(encoder, self._pixels)[self._places]

@@ -44,7 +44,7 @@ def stack(*layers: dict[str, Any]) -> dict[str, Any]:
 
 STRIPES_ORIGINAL = SiameseRecipe(
     "stripes-original",
-    "two striped pseudo-fingers as commonly tried: collapses at once, and the fit says why",
+    "two striped pseudo-fingers as commonly tried: collapses, and the fit says why",
     data=DataParams("stripes", split="picture", shares=(0.6, 0.2, 0.2)),
     preparation=PictureParams(160, 160),
     architecture_params=stack(
@@ -102,7 +102,7 @@ OLIVETTI_ORIGINAL = SiameseRecipe(
     "olivetti-original",
     "faces of 64 x 64 as commonly tried: persons shared with the test, a threshold by eye",
     data=DataParams(
-        "olivetti", "olivetti/olivettifaces.mat", split="picture", shares=(0.7, 0.1, 0.2)
+        "olivetti", "olivetti/olivettifaces.mat", split="picture", shares=(0.6, 0.2, 0.2)
     ),
     preparation=PictureParams(64, 64),
     architecture_params=stack(
@@ -130,7 +130,7 @@ OLIVETTI_ORIGINAL = SiameseRecipe(
 ATT_ORIGINAL = SiameseRecipe(
     "att-faces-original",
     "faces of 56 x 46 as commonly tried: persons shared between training and test",
-    data=DataParams("folder", "att_faces", split="picture", shares=(0.7, 0.1, 0.2)),
+    data=DataParams("folder", "att_faces", split="picture", shares=(0.6, 0.2, 0.2)),
     preparation=PictureParams(56, 46),
     architecture_params=stack(
         conv(6, 3),

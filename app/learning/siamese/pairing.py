@@ -69,6 +69,11 @@ class PairSampler:
         own = self._place[self._anchors] >= 0
         self._paired = self._anchors[self._counts[self.labels[self._anchors]] > own]
 
+    @property
+    def has_genuine(self) -> bool:
+        """Whether two pictures of one class can meet."""
+        return len(self._paired) > 0
+
     def draw(
         self,
         params: PairingParams,

@@ -12,9 +12,11 @@ from app.core.types import FloatArray, Probe
 from app.evaluation import decisions
 from app.learning.siamese.pairing import Pairs, PairSampler
 from app.learning.siamese.pictures import LabelledPictures, Rows
-from app.learning.siamese.recipe import PairingParams, SiameseRecipe
+from app.learning.siamese.recipe import PAIR_LOSSES, LossParams, PairingParams, SiameseRecipe
 from app.matching.score import compare_many
 
+SMALL = 1e-7
+"""Keeps the loss of a score that was rounded to 0 finite."""
 WANTED_PRECISION = 0.99
 EVERY_PAIR_UP_TO = 2_000_000
 
@@ -28,12 +30,21 @@ class OneAgainstAll:
             every class that has another picture.
         scores: float32 [probes, references].
         rank_one: share of searches with the own class first, over every choice of references.
+        genuine, impostor: scores of all true and all false claims, over every choice.
     """
 
     probes: Rows
     references: Rows
     scores: FloatArray
     rank_one: float
+    genuine: FloatArray
+    impostor: FloatArray
+
+    @property
+    def claims(self) -> tuple[FloatArray, NDArray[np.bool_]]:
+        """Scores of all claims, and which of them are true."""
+        scores = np.concatenate([self.genuine, self.impostor])
+        return scores, np.arange(len(scores)) < len(self.genuine)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,17 +86,23 @@ def measure(
     protocol, rng = recipe.protocol, np.random.default_rng(recipe.schedule.seed)
     threshold = protocol.fixed_score
     if protocol.threshold == "validation":
-        chosen = balanced_pairs(recipe, validation[0], rng)
+        chosen = _every_pair(recipe, validation[0], rng)
         scores = pair_scores(validation[1], chosen, matching)
-        threshold = decisions.best_accuracy_threshold(scores, chosen.same)
+        threshold = decisions.balanced_threshold(scores, chosen.same)
     pictures, cells = test
     pairs = balanced_pairs(recipe, pictures, rng)
     scores = pair_scores(cells, pairs, matching)
     figures = decision_figures(scores, pairs.same, threshold)
+    if (loss := pair_loss(recipe.loss, scores, pairs.same)) is not None:
+        figures["loss"] = loss
     search = None
     if protocol.one_against_all:
-        search = one_against_all(pictures, cells, matching, rng)
+        search = one_against_all(pictures, cells, matching, rng, protocol.enrolled)
         figures["rank_one"] = search.rank_one
+        if protocol.threshold == "validation":
+            known = one_against_all(*validation, matching, rng, protocol.enrolled)
+            told = decisions.balanced_threshold(*known.claims)
+            figures["claim_accuracy"] = decisions.balanced_accuracy(*search.claims, told)
     if protocol.shots:
         figures[f"accuracy_of_{protocol.shots}_shots"] = nearest_template_accuracy(
             pictures, cells, matching, protocol.shots, rng
@@ -109,15 +126,24 @@ def balanced_pairs(
 
     Half of the pairs are genuine, so that an accuracy of 0.5 is chance.
     """
-    sampler = PairSampler(pictures, recipe.data.mixed_conditions)
+    every = _every_pair(recipe, pictures, rng)
     if recipe.protocol.pairs or len(pictures) ** 2 > EVERY_PAIR_UP_TO:
-        count = recipe.protocol.pairs or len(pictures)
-        return sampler.draw(PairingParams("balanced", pairs=count), rng)
-    every = sampler.every()
+        return every
     genuine, impostor = np.flatnonzero(every.same), np.flatnonzero(~every.same)
     few = min(len(genuine), len(impostor))
     rows = np.concatenate([rng.permutation(v)[:few] for v in (genuine, impostor)])
     return Pairs(every.first[rows], every.second[rows], every.same[rows])
+
+
+def _every_pair(
+    recipe: SiameseRecipe, pictures: LabelledPictures, rng: np.random.Generator
+) -> Pairs:
+    """Every pair there is, or a balanced draw where the protocol says so or they are too many."""
+    sampler = PairSampler(pictures, recipe.data.mixed_conditions)
+    if recipe.protocol.pairs or len(pictures) ** 2 > EVERY_PAIR_UP_TO:
+        count = recipe.protocol.pairs or len(pictures)
+        return sampler.draw(PairingParams("balanced", pairs=count), rng)
+    return sampler.every()
 
 
 def pair_scores(cells: FloatArray, pairs: Pairs, matching: Matching) -> FloatArray:
@@ -137,6 +163,24 @@ def pair_scores(cells: FloatArray, pairs: Pairs, matching: Matching) -> FloatArr
     return scores
 
 
+def pair_loss(loss: LossParams, scores: FloatArray, same: NDArray[np.bool_]) -> float | None:
+    """Mean loss of compared pairs, None where the loss is not one of pairs' scores.
+
+    Args:
+        scores: 1 / (1 + distance) of contrastive losses, the probability that a pair is genuine of
+            binary cross-entropy.
+    """
+    known = np.asarray(scores, np.float64)
+    if loss.kind in ("contrastive", "batch_contrastive"):
+        distances = 1.0 / np.maximum(known, SMALL) - 1.0
+        apart = np.square(np.maximum(loss.margin - distances, 0.0))
+        return float(np.where(same, np.square(distances), apart).mean())
+    if loss.kind in PAIR_LOSSES:
+        right = np.clip(np.where(same, known, 1.0 - known), SMALL, 1.0)
+        return float(-np.log(right).mean())
+    return None
+
+
 def decision_figures(
     scores: FloatArray, same: NDArray[np.bool_], threshold: float
 ) -> dict[str, float]:
@@ -153,21 +197,43 @@ def decision_figures(
 
 
 def one_against_all(
-    pictures: LabelledPictures, cells: FloatArray, matching: Matching, rng: np.random.Generator
+    pictures: LabelledPictures,
+    cells: FloatArray,
+    matching: Matching,
+    rng: np.random.Generator,
+    enrolled: int = 1,
 ) -> OneAgainstAll:
-    """Search every picture among one other picture of each class, by turns each as reference."""
+    """Search every picture among some others of each class, by turns each enrolled.
+
+    Args:
+        enrolled: pictures of each class that a probe is compared with, at most; the score of a
+            class is their best.
+    """
     labels = pictures.labels()
     classes = [rng.permutation(np.flatnonzero(labels == k)) for k in range(int(labels.max()) + 1)]
     depth = min(len(rows) for rows in classes)
-    turns = [np.array([rows[turn] for rows in classes]) for turn in range(depth)]
-    right = searched = 0
-    for references in turns:
+    enrolled = max(1, min(enrolled, depth - 1))
+    tables, truths = [], []
+    for begin in range(0, depth - enrolled + 1, enrolled):
+        references = np.concatenate([rows[begin : begin + enrolled] for rows in classes])
         probes = np.setdiff1d(np.arange(len(labels)), references)
-        best = score_table(cells, probes, references, matching).argmax(axis=1)
-        right, searched = right + int((best == labels[probes]).sum()), searched + len(probes)
-    shown = np.array([rows[1] for rows in classes if len(rows) > 1])
-    table = score_table(cells, shown, turns[0], matching)
-    return OneAgainstAll(shown, turns[0], table, right / searched)
+        table = score_table(cells, probes, references, matching)
+        tables.append(table.reshape(len(probes), len(classes), enrolled).max(axis=2))
+        truths.append(labels[probes])
+    scores, truth = np.concatenate(tables), np.concatenate(truths)
+    own = np.arange(len(classes)) == truth[:, None]
+    shown = np.array([rows[enrolled] for rows in classes if len(rows) > enrolled], np.int64)
+    first = np.concatenate([rows[:enrolled] for rows in classes])
+    none = np.zeros((0, len(first)), np.float32)
+    shown_scores = score_table(cells, shown, first, matching) if len(shown) else none
+    return OneAgainstAll(
+        shown,
+        first[::enrolled],
+        shown_scores.reshape(len(shown), len(classes), enrolled).max(axis=2),
+        float((scores.argmax(axis=1) == truth).mean()),
+        scores[own],
+        scores[~own],
+    )
 
 
 def nearest_template_accuracy(

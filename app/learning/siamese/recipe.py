@@ -164,6 +164,8 @@ class Protocol(Params):
         pairs: test pairs, half of them genuine; 0 for every possible one.
         one_against_all: whether every test picture is also searched among one of each other class.
         shots: templates a class of the nearest-template accuracy; 0 for none.
+        enrolled: pictures of every class that a probe of one-against-all is compared with; the
+            best of their scores decides.
         by_condition: whether figures are also given for each condition.
     """
 
@@ -171,6 +173,7 @@ class Protocol(Params):
     fixed_score: float = 0.0
     pairs: int = 0
     one_against_all: bool = False
+    enrolled: int = 1
     shots: int = 0
     by_condition: bool = False
 
