@@ -19,6 +19,7 @@ from pydantic import (
 )
 
 from app.api.names import GALLERY, MODEL, PERSON, PLAIN_TEXT, TEMPLATE
+from app.api.recipe_field import NameOrRecipe
 from app.core.records import ImagePolicy, Scope
 from app.imaging.resolution import MAX_DPI, MIN_DPI
 from app.services.outcomes import OnDuplicate
@@ -200,7 +201,7 @@ class QualityBody(Body):
 class TrainBody(Body):
     """What to train on, how long, and what becomes of the result."""
 
-    recipe: str = Field("default", pattern=MODEL)
+    recipe: NameOrRecipe = "default"
     data: Data = "synthetic"
     folder: Annotated[str, Field(pattern=PLAIN_TEXT, max_length=500)] | None = Field(
         None, description="Folder on the server, within the one that may be trained on."
@@ -224,6 +225,11 @@ class TrainBody(Body):
     )
     seed: int | None = Field(None, ge=0, le=2**32 - 1)
     base: Base = "champion"
+    transfer: Annotated[str, Field(pattern=MODEL)] | None = Field(
+        None,
+        description="Recipe of pictures whose newest model gives the weights to begin with; goes "
+        "before `base`.",
+    )
     promote: Promote = "manual"
     prints: Prints = Field(
         "auto",

@@ -31,7 +31,7 @@ def wire_recognition(settings: Settings, home: Home, *, warm: bool = True) -> Wi
     """
     device = find_device(settings.device)
     loader = Loader(home.registry, device, settings.queue_limit, warm)
-    shelf = LoadedModels(loader.load)
+    shelf = LoadedModels(loader.load, loader.kind_of)
     return Wired(
         Recognition(
             home.store,

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import math
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from app.core.errors import InvalidInput
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
 
 if TYPE_CHECKING:
     from app.evaluation.run_record import RunRecord
@@ -42,8 +50,14 @@ class RunFolders:
         """File of a run's record."""
         return self.out / RUNS / f"{name}-{seed}.json"
 
-    def kept(self, recipe: SiameseRecipe) -> RunRecord | None:
+    def kept(
+        self, recipe: SiameseRecipe, seconds: float = math.inf, epochs: int | None = None
+    ) -> RunRecord | None:
         """The record of a run of just this recipe, its seed included; None where there is none.
+
+        Args:
+            seconds, epochs: limits of the run that is asked for. A record that was cut short is
+                none where they would let the fit go on further.
 
         Raises:
             InvalidInput: the file holds something else (``broken_run``).
@@ -54,7 +68,8 @@ class RunFolders:
         if not path.is_file():
             return None
         found = RunRecord.read(path)
-        return found if found.is_of(recipe.to_dict()) else None
+        whole = found.is_of(recipe.to_dict()) and found.reaches(seconds, epochs)
+        return found if whole else None
 
     def write_sheet(self, recipe: SiameseRecipe, name: str, png: bytes) -> None:
         """Keep a picture of data; only that of drawn data may also lie beside the page."""
@@ -84,7 +99,7 @@ def records_of(
             continue
         now = with_seed(recipe, record.seed).to_dict()
         if record.is_of(now):
-            words = {key: json_ready(now[key]) for key in WORDS}
+            words = {key: json_ready(now[key]) for key in WORDS if key in now}
             found.setdefault(record.name, []).append(replace(record, recipe=record.recipe | words))
     return found
 
@@ -95,6 +110,8 @@ def write_page(
     """Draw the curves again and put every system's tables between its marks on the page.
 
     What stands outside the marks is kept; a system that has none yet gets a section at the end.
+    Several runs may do so side by side: one waits for the other, and then reads what it left. The
+    page is replaced at once or not at all.
 
     Args:
         of: a recipe's name; only what tells of its system is written.
@@ -103,15 +120,45 @@ def write_page(
         InvalidInput: a record is none (``broken_run``), or marks do not pair (``no_recipe_block``).
         OSError: a file cannot be read or written.
     """
-    page, runs = folders.page, records_of(folders, known)
-    text = page.read_text("utf-8") if page.is_file() else "# Recipes\n"
-    for system, names in systems(known).items():
-        ran = {name: runs[name] for name in names if name in runs}
-        if ran and (of is None or of in names):
-            text = with_block(text, system, _content(system, ran, folders), page)
+    page = folders.page
     page.parent.mkdir(parents=True, exist_ok=True)
-    page.write_text(text, "utf-8")
+    with _alone(page.parent):
+        runs, blocks = records_of(folders, known), {}
+        for system, names in systems(known).items():
+            ran = {name: runs[name] for name in names if name in runs}
+            if ran and (of is None or of in names):
+                blocks[system] = _content(system, ran, folders)
+        # Curves take seconds: prose that somebody writes meanwhile must not be lost.
+        text = page.read_text("utf-8") if page.is_file() else "# Recipes\n"
+        for system, content in blocks.items():
+            text = with_block(text, system, content, page)
+        _replace(page, text.encode())
     return page
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Wait until no other process is in here; where a system cannot lock a folder, go on."""
+    if fcntl is None:
+        yield
+        return
+    opened = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(OSError):
+            fcntl.flock(opened, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(opened)
+
+
+def _replace(path: Path, data: bytes) -> None:
+    """Write a file at once or not at all."""
+    fresh = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    try:
+        fresh.write_bytes(data)
+        os.replace(fresh, path)
+    finally:
+        fresh.unlink(missing_ok=True)
 
 
 def _content(system: str, ran: Mapping[str, list[RunRecord]], folders: RunFolders) -> str:
@@ -121,7 +168,7 @@ def _content(system: str, ran: Mapping[str, list[RunRecord]], folders: RunFolder
     folders.out.mkdir(parents=True, exist_ok=True)
     curves = dict(system_curves(system, ran))
     for name, png in curves.items():
-        (folders.out / f"{name}.png").write_bytes(png)
+        _replace(folders.out / f"{name}.png", png)
     sheets = [path.stem for name in ran for path in folders.out.glob(f"{name}-{SHEET}*.png")]
     block = system_block(ran, folders.out.name, [*curves, *sorted(sheets)])
     return f"{block}\nMeasured by `{COMMAND}`.\n"

@@ -57,7 +57,8 @@ def run(
     """Train recipes over several seeds, measure each run and write the page of all.
 
     A run is recorded as it ends and kept as long as its recipe is the same, so an interrupted
-    command goes on where it stopped. Recipes whose data set is not there are skipped; the exit
+    command goes on where it stopped; one that --minutes or --epochs cut short is run again where
+    they are looser now or not given. Recipes whose data set is not there are skipped; the exit
     code is 1 where another one failed.
 
     Example: whorl recipes run all, or whorl recipes run stripes-original stripes --seeds 1
@@ -133,7 +134,8 @@ def _run_one(
 
     seeded = with_seed(recipe, seed)
     label = f"{recipe.name} seed {seed}"
-    kept = None if fresh else folders.kept(seeded)
+    limits = tools.limits
+    kept = None if fresh else folders.kept(seeded, limits.seconds, limits.epochs)
     if kept is not None:
         ran = f"{len(kept.epochs)} of {kept.epochs_planned} epochs"
         say(screen, f"{label}: kept, {ran} have been run (--fresh trains it again)")

@@ -16,6 +16,7 @@ from app.cli.recipes_run import DatasetsOption, picture_recipe, run_tools
 from app.cli.training_display import training_display
 
 if TYPE_CHECKING:
+    from app.learning.siamese.diagnosis import Symptom
     from app.services.search_recipe import Trial, Values
 
 
@@ -33,8 +34,8 @@ def search(
 ) -> None:
     """Search learning rate, weight decay, dropout, margin, scale and batch of a recipe.
 
-    What is sought is accuracy on the validation part; the test part is not looked at. It needs
-    Optuna: pip install 'whorl[search]'.
+    What is sought is accuracy on the validation part; the test part is not looked at. What kept a
+    trial from learning is told below it. It needs Optuna: pip install 'whorl[search]'.
 
     Example: whorl recipes search stripes --trials 20 --out build/stripes.json
     """
@@ -48,11 +49,17 @@ def search(
     limits = FitLimits(math.inf if minutes is None else 60.0 * minutes, epochs)
 
     tools = run_tools(datasets, limits)
+
+    def found_first(epoch: int, symptom: Symptom) -> None:
+        say(screen, f"{recipe.transfer}, epoch {epoch}: {symptom.detail}", "yellow")
+
     with training_display(screen) as sink:
-        watch = RunWatch(sink, lambda _epoch, _symptom: None, lambda _name, _png: None)
+        watch = RunWatch(sink, found_first, lambda _name, _png: None)
         for trial in search_recipe(recipe, trials, seed, tools, watch):
             found.append(trial)
             say(screen, f"trial {trial.number + 1} of {trials}: {_result(trial)}, {_words(trial)}")
+            for epoch, symptom in trial.symptoms:
+                say(screen, f"  epoch {epoch}: {symptom.detail}", "yellow")
             if out is not None:
                 _write(out, name, found)
     _show(screen, found)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -11,21 +12,32 @@ from rich.console import Console
 
 from app.cli.display import console, refusing, say
 from app.cli.training_display import training_display
+from app.core.errors import InvalidInput
 from app.settings import Settings
 
 if TYPE_CHECKING:
     from app.services.train_model import TrainingOutcome
     from app.services.training_spec import TrainingSpec
 
+RECIPE_SUFFIX = ".json"
 STATE = "fit-state"
 """The one folder below --backup that is written and, once the model is published, removed."""
 
 
 @refusing()
 def train(
-    recipe: Annotated[str, typer.Option(help="Recipe; `whorl recipes` lists them.")] = "default",
+    recipe: Annotated[
+        str,
+        typer.Option(
+            help="Recipe, `whorl recipes` lists them; or a .json file with one of pictures."
+        ),
+    ] = "default",
     folder: Annotated[
-        Path | None, typer.Option(help="Labelled images to learn from, not the recipe's own data.")
+        Path | None,
+        typer.Option(
+            help="Labelled images to learn from: a folder, or for recipes of pictures also a .zip, "
+            ".tar or .mat file; else the recipe's own data."
+        ),
     ] = None,
     pattern: Annotated[str | None, typer.Option(help="Regular expression for labels.")] = None,
     dpi: Annotated[float | None, typer.Option(help="Resolution of the folder's images.")] = None,
@@ -43,6 +55,10 @@ def train(
     scratch: Annotated[
         bool, typer.Option("--scratch", help="Start from fresh weights, not from the champion.")
     ] = False,
+    transfer: Annotated[
+        str | None,
+        typer.Option(help="Recipe of pictures whose newest model gives the weights to begin with."),
+    ] = None,
     prints: Annotated[
         Literal["auto", "host", "device"],
         typer.Option(help="Where impressions are made; auto: on the device if that is a GPU."),
@@ -60,8 +76,10 @@ def train(
     """
     from app.services.training_spec import TrainingSpec
 
+    name, brought = _recipe(recipe)
     spec = TrainingSpec(
-        recipe=recipe,
+        recipe=name,
+        recipe_data=brought,
         data="synthetic" if folder is None else "folder",
         folder=None if folder is None else str(folder.resolve()),
         pattern=pattern,
@@ -73,9 +91,31 @@ def train(
         seed=seed,
         base="scratch" if scratch else "champion",
         prints=prints,
+        transfer=transfer,
     )
     screen = console()
     _say_outcome(screen, _run(spec, folder, out, backup, screen))
+
+
+def _recipe(said: str) -> tuple[str, dict[str, Any] | None]:
+    """A recipe's name and, where a file is meant, what is in it.
+
+    Raises:
+        InvalidInput: the file holds no recipe (``invalid_recipe``).
+        OSError: it cannot be read.
+    """
+    if not said.endswith(RECIPE_SUFFIX):
+        return said, None
+    try:
+        brought = json.loads(Path(said).read_text("utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise InvalidInput(f"{said} is not JSON: {error}", slug="invalid_recipe") from error
+    if not isinstance(brought, dict) or not isinstance(brought.get("name"), str):
+        raise InvalidInput(
+            f"{said} must hold a recipe, an object with a name; docs/recipes.md has an example",
+            slug="invalid_recipe",
+        )
+    return brought["name"], brought
 
 
 def _run(

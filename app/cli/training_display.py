@@ -40,6 +40,7 @@ class PhaseDisplay:
         self._screen, self._progress = screen, progress
         self._phase, self._said = "", -1
         self._diagnosis: set[str] = set()
+        self._notes: set[str] = set()
         self._task: TaskID | None = None
 
     def __call__(self, at: dict[str, Any]) -> None:
@@ -48,6 +49,10 @@ class PhaseDisplay:
             if detail not in self._diagnosis:
                 self._diagnosis.add(detail)
                 say(self._screen, f"diagnosis: {detail}", "yellow")
+        for note in at.get("notes", ()):
+            if note not in self._notes:
+                self._notes.add(note)
+                say(self._screen, note)
         facts = _facts(at)
         if at["phase"] != self._phase:
             self._phase, self._said = at["phase"], -1

@@ -9,11 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from typing import Any, Protocol
 
-from app.core.params import Matching, PictureParams, Preparation
-from app.core.pose import AS_IT_LIES, Pose
+from app.core.loaded_model import PRINTS, CalibrationTable, Embedder, LoadedModel, PoseFinder
 from app.core.records import (
     ApiKey,
     AuditEvent,
@@ -28,7 +26,27 @@ from app.core.records import (
     StoredImage,
     Template,
 )
-from app.core.types import Descriptor, PreparedSample
+from app.core.types import Descriptor
+
+__all__ = [
+    "PRINTS",
+    "Aliases",
+    "AuditLog",
+    "CalibrationTable",
+    "Embedder",
+    "Galleries",
+    "Jobs",
+    "Keys",
+    "LiveModels",
+    "LoadedModel",
+    "ModelShelf",
+    "Persons",
+    "PoseFinder",
+    "Replies",
+    "Store",
+    "Templates",
+    "Transaction",
+]
 
 
 class Galleries(Protocol):
@@ -217,65 +235,6 @@ class Store(Protocol):
     def close(self) -> None: ...
 
 
-class Embedder(Protocol):
-    """Prepared samples in, descriptors out, in the same order."""
-
-    def embed(self, samples: Sequence[PreparedSample]) -> list[Descriptor]:
-        """Embed.
-
-        Raises:
-            Overloaded: too much is waiting already.
-        """
-        ...
-
-
-class PoseFinder(Protocol):
-    """Finds how fingers lie in prepared samples; for many threads at once."""
-
-    def find(self, samples: Sequence[PreparedSample]) -> list[Pose]:
-        """The pose of each sample's finger."""
-        ...
-
-
-class CalibrationTable(Protocol):
-    """Score -> FMR of one model, from its own impostor comparisons."""
-
-    def threshold(self, fmr: float) -> float: ...
-    def fmr_at(self, score: float) -> float: ...
-    def fpir_threshold(self, fpir: float | None, gallery_size: int) -> tuple[float, float]: ...
-
-
-@dataclass(frozen=True, slots=True)
-class LoadedModel:
-    """One immutable bundle: weights in an embedder, preparation, matching and calibration.
-
-    A model without a pose finder takes samples as they lie.
-    """
-
-    id: str
-    preparation: Preparation
-    matching: Matching
-    calibration: CalibrationTable
-    embedder: Embedder
-    pose: PoseFinder | None = None
-
-    @property
-    def of_pictures(self) -> bool:
-        """Whether it is a model of pictures of anything, not of fingerprints."""
-        return isinstance(self.preparation, PictureParams)
-
-    def is_kin(self, other: LoadedModel) -> bool:
-        """Whether both are of fingerprints: what one was shown, the other takes too.
-
-        Of models of pictures nobody can tell: one may be of faces, the other of clothes.
-        """
-        return not (self.of_pictures or other.of_pictures) or self.id == other.id
-
-    def poses(self, samples: Sequence[PreparedSample]) -> list[Pose]:
-        """How the finger lies in each sample, as far as the model can tell."""
-        return [AS_IT_LIES] * len(samples) if self.pose is None else self.pose.find(samples)
-
-
 class LiveModels(Protocol):
     """The models in memory: the active one, and those that stored templates still hang on."""
 
@@ -287,6 +246,10 @@ class LiveModels(Protocol):
             ModelRefused: it is not, or no longer, fit to be loaded.
             NotFound: there is no such model.
         """
+        ...
+
+    def kind_of(self, model_id: str) -> str | None:
+        """What ``LoadedModel.kind`` says, without loading the model; None where nobody knows."""
         ...
 
 

@@ -24,6 +24,10 @@ Value = TypeVar("Value")
 KINDS = ("genuine", "impostor")
 DECISIONS = ("decided the same", "decided different")
 
+MARKED_EPOCHS = 40
+LOGARITHMIC_RANGE = 50.0
+"""A figure that falls by more than this is drawn by its logarithm."""
+
 
 def precision_recall_png(sets: Mapping[str, Scores], title: str = "Precision and recall") -> bytes:
     """Precision over recall, a curve a name.
@@ -149,7 +153,11 @@ def loss_curves_png(
     for name, values, colour, stroke in _styled(series):
         epochs = sorted(values)
         figures = [values[epoch] for epoch in epochs]
-        axes.plot(epochs, figures, color=colour, linestyle=stroke, marker=".", label=name)
+        marker = "." if len(epochs) <= MARKED_EPOCHS else ""
+        axes.plot(epochs, figures, color=colour, linestyle=stroke, marker=marker, label=name)
+    known = [v for values in series.values() for v in values.values() if 0 < v < np.inf]
+    if known and max(known) > LOGARITHMIC_RANGE * min(known):
+        axes.set_yscale("log")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel("Epoch")
     axes.set_ylabel(ylabel)

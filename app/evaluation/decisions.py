@@ -133,8 +133,9 @@ def balanced_accuracy(scores: ArrayLike, same: ArrayLike, threshold: float) -> f
 
 
 def balanced_threshold(scores: ArrayLike, same: ArrayLike) -> float:
-    """The threshold of highest balanced accuracy; the middle between the least and the greatest
-    score that give it, so that it is as far from either kind as can be.
+    """The threshold of highest balanced accuracy; of several the highest.
+
+    It lies in the middle between neighbouring scores, as far from either kind as can be.
 
     Raises:
         InvalidInput, ValueError: as ``precision_recall_curve``.
@@ -145,7 +146,7 @@ def balanced_threshold(scores: ArrayLike, same: ArrayLike) -> float:
     impostor = np.bincount(positions, ~truth, len(levels)) / (~truth).sum()
     gained = impostor.cumsum() - impostor - (genuine.cumsum() - genuine)
     best = np.flatnonzero(gained >= gained.max() - 1e-12)
-    return (_below(levels, int(best[0])) + float(levels[best[-1]])) / 2.0
+    return _below(levels, int(best[-1]))
 
 
 def precision_recall_curve(scores: ArrayLike, same: ArrayLike) -> PrecisionRecallCurve:

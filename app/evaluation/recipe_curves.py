@@ -36,7 +36,9 @@ def system_curves(system: str, runs: Runs) -> Iterator[tuple[str, bytes]]:
         first = records[0]
         if first.search_scores is not None:
             table = np.asarray(first.search_scores, np.float32)
-            title = f"{name}: one against all, seed {first.seed}"
+            enrolled = first.recipe["protocol"]["enrolled"]
+            best = f" (best of {enrolled} enrolled)" if enrolled > 1 else ""
+            title = f"{name}: one against all{best}, seed {first.seed}"
             yield f"{name}-scores", score_table_png(table, title)
 
 

@@ -11,17 +11,22 @@ from app.evaluation.tables import markdown
 NOTHING = "-"
 Value = float | None
 Runs = Mapping[str, Sequence[RunRecord]]
-FIGURES = {
-    "accuracy": "Accuracy",
-    "precision": "Precision",
-    "recall": "Recall",
+DECISIONS = {"accuracy": "Accuracy", "precision": "Precision", "recall": "Recall"}
+RANKING = {
     "roc_auc": "Area under the ROC curve",
     "recall_at_precision_0.99": "Recall at a precision of 0.99",
-    "loss": "Loss of the test pairs",
-    "claim_accuracy": "Accuracy of claims against enrolled pictures",
+}
+TEST_LOSS = "loss"
+PAIRS = {
+    **{key: f"{title}, pairs of single pictures" for key, title in DECISIONS.items()},
+    **RANKING,
+    TEST_LOSS: "Loss of the test pairs",
+}
+CLAIMS = {
+    "claim_accuracy": "Claims decided rightly (balanced)",
     "rank_one": "Right class first, one against all",
 }
-CONDITION_FIGURES = ("accuracy", "precision", "recall", "roc_auc", "recall_at_precision_0.99")
+CONDITIONS = DECISIONS | RANKING
 SHOWN = ("-loss", "-roc")
 SPLITS = {
     "subject": "classes never seen in training",
@@ -32,6 +37,14 @@ NEAR_DUPLICATES = (
     "Near-duplicate detection: every genuine pair is a picture and an altered copy of that same "
     "capture. These figures say how well altered copies are found again, for each difficulty of "
     "the alteration; they are no error rates of verification."
+)
+CLAIMS_TOLD = (
+    "A claim is one picture, the probe, against the enrolled pictures of a class, of which there "
+    "are as many as the table says unless a class has too few; the best of their scores decides. "
+    "For the right class first, a probe is held against all classes in this way. Claims are "
+    "decided at the threshold that is best on claims among the validation classes, and the "
+    "accuracy is balanced: the mean of the shares of true claims accepted and of false ones "
+    "refused. Every other figure is of pairs of two single pictures."
 )
 
 
@@ -92,14 +105,19 @@ def amount(count: float) -> str:
 
 
 def _rows(runs: Runs) -> list[tuple[str, str, Callable[[Sequence[RunRecord]], str]]]:
-    """Key in what is reported, title, and what to say of a recipe's runs."""
+    """Key in what is reported, title, and what to say of a recipe's runs.
+
+    What an original reports as "loss" is that of its training, not that of test pairs.
+    """
     every = [run for records in runs.values() for run in records]
-    shots = {key for run in every for key in run.figures if key.startswith("accuracy_of_")}
-    figures = FIGURES | {key: key.replace("_", " ").capitalize() for key in sorted(shots)}
+    keys = {key for run in every for key in run.figures if key.startswith("accuracy_of_")}
+    shots = {key: key.replace("_", " ").capitalize() for key in sorted(keys)}
     return [
         ("", "Tested on", lambda records: SPLITS[_data(records)["split"]]),
         ("", "Test classes, pictures, pairs", _test_sizes),
-        *((key, title, _mean_figure(key)) for key, title in figures.items()),
+        *((key if key != TEST_LOSS else "", t, _mean_figure(key)) for key, t in PAIRS.items()),
+        ("", "Pictures enrolled a class", _enrolled),
+        *((key, title, _mean_figure(key)) for key, title in (CLAIMS | shots).items()),
         ("", "Threshold on the score", lambda records: spread([r.threshold for r in records])),
         ("loss", "Training loss at the end", _mean_last("loss")),
         ("validation_loss", "Validation loss at the end", _mean_last("validation_loss")),
@@ -123,6 +141,11 @@ def _test_sizes(records: Sequence[RunRecord]) -> str:
     return f"{test['classes']:,}, {test['pictures']:,}, {pairs or 0:,.0f}"
 
 
+def _enrolled(records: Sequence[RunRecord]) -> str:
+    protocol = records[0].recipe["protocol"]
+    return str(protocol["enrolled"]) if protocol["one_against_all"] else NOTHING
+
+
 def _mean_figure(key: str) -> Callable[[Sequence[RunRecord]], str]:
     return lambda records: spread([run.figures.get(key) for run in records])
 
@@ -136,8 +159,8 @@ def _epochs(records: Sequence[RunRecord]) -> str:
     ran = {len(run.epochs) for run in records}
     least, most, planned = min(ran), max(ran), records[0].epochs_planned
     count = str(most) if least == most else f"{least}-{most}"
-    early = any(run.stopped and "without a lower" not in run.stopped for run in records)
-    return f"**{count} of {planned}, cut short**" if early else f"{count} of {planned}"
+    short = any(run.cut_short for run in records)
+    return f"**{count} of {planned}, cut short**" if short else f"{count} of {planned}"
 
 
 def _training_cost(records: Sequence[RunRecord]) -> str:
@@ -160,17 +183,28 @@ def _caption(runs: Runs) -> str:
         f"{run.made_with['device']} ({run.made_with['cpus']} cores)"
         for run in every
     )
-    stopped = [
-        f"`{run.name}` with seed {run.seed} ended {run.stopped}" for run in every if run.stopped
-    ]
+    enrolled = any(_enrolled(records) != NOTHING for records in runs.values())
     lines = [
         "Mean over the seeds, in brackets the least and the greatest. Half of the test pairs are "
         "genuine: an accuracy of 0.5 is chance. Each seed draws its own split, pairs and weights. "
         "The multiply-adds of a training are an estimate: three times those of a pass forward for "
         f"every picture shown. Made with {made}.\n",
-        *([f"{'; '.join(stopped)}.\n"] if stopped else []),
+        *([f"{CLAIMS_TOLD}\n"] if enrolled else []),
+        *_ends(every),
     ]
     return "\n".join(lines)
+
+
+def _ends(every: Sequence[RunRecord]) -> list[str]:
+    """Which runs ended before their last epoch; those that a limit ended first, and in bold."""
+
+    def told(short: bool) -> str:
+        ends = [run for run in every if run.stopped and run.cut_short == short]
+        return ", ".join(f"`{run.name}` with seed {run.seed} ({run.stopped})" for run in ends)
+
+    short, early = told(True), told(False)
+    cut = f"**Cut short**, so that these figures are not what the recipe can do: {short}.\n"
+    return [*([cut] if short else []), *([f"Ended by themselves: {early}.\n"] if early else [])]
 
 
 def _conditions(runs: Runs) -> str:
@@ -179,13 +213,13 @@ def _conditions(runs: Runs) -> str:
             condition,
             f"`{name}`",
             spread([_of(run, condition).get("pairs") for run in records]),
-            *(spread([_of(run, condition).get(k) for run in records]) for k in CONDITION_FIGURES),
+            *(spread([_of(run, condition).get(k) for run in records]) for k in CONDITIONS),
         ]
         for condition in sorted({c for rs in runs.values() for run in rs for c in run.by_condition})
         for name, records in runs.items()
     ]
-    titles = [FIGURES[key] for key in CONDITION_FIGURES]
-    return markdown(["Condition", "Recipe", "Pairs", *titles], rows) if rows else ""
+    head = ["Condition", "Recipe", "Pairs", *CONDITIONS.values()]
+    return markdown(head, rows) if rows else ""
 
 
 def _of(run: RunRecord, condition: str) -> dict[str, Value]:

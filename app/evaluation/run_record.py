@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -21,6 +22,12 @@ WORDS = ("summary", "original", "wrong", "changed", "reported")
 KEPT_SCORES = 4000
 DIGITS = 6
 """Of kept scores: those of a learned measure crowd together near 0 and 1."""
+BY_ITSELF = "without a lower validation loss"
+"""Of ``stopped``: a fit whose patience ended found its end by itself, every other was cut short."""
+BEGUN_FROM = "begun from "
+"""Of ``stopped``: begins the part that tells of the fit that this one begins from."""
+APART = "; "
+ROUNDED_S = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,16 +39,18 @@ class RunRecord:
         made_with: whorl, backend, device, dtype, cpus.
         epochs: of each: loss, validation_loss, images_per_s.
         epochs_planned: by the recipe.
-        stopped: why the fit ended before; "" where it did not.
+        stopped: why the fit ended before, and the one that it begins from; "" where none did.
         train_s: seconds in training steps; ``transfer_s`` those of the recipe it begins from.
         parameters: of the encoder, trained or not.
         multiply_adds: of one picture through the encoder; ``training_multiply_adds`` of the whole
             fit is estimated as three times that for every picture shown.
         parts: by name of the part: pictures, classes, subjects.
-        reading: lines of what was read, for people.
+        reading: lines of what was read, for people: counts and reasons, no names of files, which
+            may be persons'.
         counts: int [2, 2] of decisions, see ``decisions.DecisionCounts.table``.
         genuine, impostor: test scores, thinned, see ``thinned``.
-        search_scores: of one probe a class against one reference a class, or None.
+        search_scores: of one probe a class against every class, its best of those enrolled, or
+            None.
         symptoms: of each that the diagnosis found: epoch (the first), name, detail.
     """
 
@@ -76,6 +85,33 @@ class RunRecord:
     def scores(self) -> Scores:
         """The kept test scores."""
         return Scores(np.asarray(self.genuine, np.float32), np.asarray(self.impostor, np.float32))
+
+    @property
+    def cut_short(self) -> bool:
+        """Whether a limit ended a fit that would have gone on."""
+        return bool(self._cuts())
+
+    def reaches(self, seconds: float, epochs: int | None) -> bool:
+        """Whether a run under these limits would train no further than this one did.
+
+        Args:
+            seconds: of training after which no other epoch begins.
+            epochs: at most so many; None for those of the recipe.
+        """
+        return all(
+            seconds <= took_s + ROUNDED_S or (epochs is not None and epochs <= ran)
+            for took_s, ran in self._cuts()
+        )
+
+    def _cuts(self) -> list[tuple[float, int]]:
+        """Seconds and epochs of the fits that were cut short, its own and that it begins from."""
+        found = []
+        for words in filter(None, self.stopped.split(APART)):
+            ran = re.search(r"after (\d+) of", words)
+            if BY_ITSELF not in words:
+                took_s = self.transfer_s if words.startswith(BEGUN_FROM) else self.train_s
+                found.append((took_s, int(ran[1]) if ran else len(self.epochs)))
+        return found
 
     def is_of(self, recipe: Mapping[str, Any]) -> bool:
         """Whether the run would come out the same by this recipe, its words aside."""

@@ -15,10 +15,17 @@ class LoadedModels:
 
     Args:
         load: loads and checks a model; raises ``ModelRefused`` or ``NotFound``.
+        kind_of: says what a model is of that is not in memory, None where it cannot.
     """
 
-    def __init__(self, load: Callable[[str], LoadedModel]) -> None:
+    def __init__(
+        self,
+        load: Callable[[str], LoadedModel],
+        kind_of: Callable[[str], str | None] = lambda _: None,
+    ) -> None:
         self._load = load
+        self._kind_of = kind_of
+        self._kinds: dict[str, str] = {}
         self._active: LoadedModel | None = None
         self._loaded: dict[str, LoadedModel] = {}
         self._loading = threading.Lock()
@@ -47,6 +54,14 @@ class LoadedModels:
                 model = self._load(model_id)
                 self._loaded = {**self._loaded, model_id: model}
             return model
+
+    def kind_of(self, model_id: str) -> str | None:
+        """What a model is of, without loading it; None where nobody knows."""
+        if (model := self._loaded.get(model_id)) is not None:
+            return model.kind
+        if model_id not in self._kinds and (kind := self._kind_of(model_id)) is not None:
+            self._kinds[model_id] = kind  # a model never changes
+        return self._kinds.get(model_id)
 
     def activate(self, model: LoadedModel) -> None:
         """Put a loaded model into service; requests that hold the old one finish with it."""

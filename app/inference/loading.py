@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from app.core.errors import ModelRefused
+from app.core.params import PictureParams
 from app.core.ports import LoadedModel
 from app.core.types import LARGEST_COMPONENT, FloatArray
 from app.inference.batcher import MicroBatcher
@@ -20,12 +21,13 @@ from app.networks.forward import inference_function
 from app.networks.restore import (
     GOLDEN,
     read_calibration,
+    read_kind,
     read_params,
     restore_encoder,
     restore_pose,
     verified_manifest,
 )
-from model_store import Manifest, Registry
+from model_store import BrokenModelError, Manifest, Registry
 
 logger = logging.getLogger(__name__)
 
@@ -75,7 +77,15 @@ class Loader:
             calibration,
             MicroBatcher(embedder, max_waiting=self.max_waiting),
             pose,
+            read_kind(manifest) if isinstance(preparation, PictureParams) else "",
         )
+
+    def kind_of(self, model_id: str) -> str | None:
+        """What a model is of, by its manifest alone; None where that cannot be read."""
+        try:
+            return read_kind(self.registry.manifest(model_id))
+        except (KeyError, BrokenModelError, ModelRefused):
+            return None
 
     def _pose(self, manifest: Manifest, shape_px: tuple[int, int]) -> CompiledPose | None:
         network = restore_pose(self.registry, manifest)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -44,6 +45,15 @@ def contact_sheets(name: str, samples: Shown, genuine: Shown, impostor: Shown) -
             heading = f"{name}: {kind} pairs as the fit is shown them"
             sheets[file] = pairs_png(shown.pixels, shown.second, shown.captions, heading)
     return sheets
+
+
+def keep_sheets(sheets: Mapping[str, bytes], folder: Path | None) -> None:
+    """Write the sheets where a run that fails leaves them; nowhere without a folder."""
+    if folder is None:
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, png in sheets.items():
+        (folder / name).write_bytes(png)
 
 
 def print_sheets(source: PairSource | Fingers, recipe: Recipe) -> dict[str, bytes]:

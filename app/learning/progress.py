@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from app.learning.fit import FitProgress
@@ -18,7 +18,7 @@ class Phases:
 
     Args:
         sink: given a dict with phase, done, of, eta_s, in the fit epoch, loss, images_per_s, and
-            from the first diagnosis on all of them.
+            from the first diagnosis on all of them, and once the notes on what was read.
         clock: monotonic seconds.
     """
 
@@ -58,6 +58,10 @@ class Phases:
         """Say what keeps a fit from learning; it stays beside all later progress."""
         self._diagnosis.append(detail)
         self._tell(self._last)
+
+    def noted(self, notes: Sequence[str]) -> None:
+        """Say something once; unlike a diagnosis it is not kept beside later progress."""
+        self._sink(self._last | {"notes": list(notes)})
 
     def _tell(self, progress: dict[str, Any]) -> None:
         # Whoever looks at a job sees its newest progress only, so that must hold it all.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from app.core.errors import InvalidInput
 from app.learning.recipes import PRINT_RECIPES, Recipe
 from app.learning.siamese.improved import IMPROVED
@@ -24,6 +26,24 @@ def find_recipe(name: str) -> AnyRecipe:
         known = ", ".join(RECIPE_BOOK)
         raise InvalidInput(f"unknown recipe {name!r}; known: {known}", slug="unknown_recipe")
     return RECIPE_BOOK[name]
+
+
+def recipe_from_data(data: dict[str, Any]) -> SiameseRecipe:
+    """A recipe of pictures that somebody brings as data.
+
+    Raises:
+        InvalidInput: the data are no recipe, or it has a built-in one's name (``invalid_recipe``).
+    """
+    try:
+        recipe = SiameseRecipe.from_dict(data)
+    except (TypeError, ValueError) as error:
+        raise InvalidInput(f"that is not a recipe: {error}", slug="invalid_recipe") from error
+    if recipe.name in RECIPE_BOOK:
+        raise InvalidInput(
+            f"{recipe.name} is the name of a built-in recipe; give this one a name of its own",
+            slug="invalid_recipe",
+        )
+    return recipe
 
 
 def find_print_recipe(name: str) -> Recipe:

@@ -15,7 +15,7 @@ from app.core.params import MatchingParams, PreparationParams
 from app.evaluation.plots import training_curve_png
 from app.evaluation.report import Evaluation
 from app.learning.batches import PairSource
-from app.learning.contact_sheets import print_sheets
+from app.learning.contact_sheets import keep_sheets, print_sheets
 from app.learning.export import draft_manifest, model_files
 from app.learning.fit import fit, new_encoder
 from app.learning.folders import FolderPairs, LabelledSamples, read_folder, split_subjects
@@ -66,7 +66,7 @@ class Order:
         base: the champion, None where there is none yet.
         from_scratch: whether to start from fresh weights although there is a champion.
         folder: real images; None means synthetic prints.
-        backup: where the fit keeps its state after every epoch, to resume from.
+        backup: where contact sheets and the fit's state after every epoch are kept, to resume.
         prints: where synthetic impressions are made; "auto" is the device if that is a GPU.
     """
 
@@ -121,6 +121,8 @@ def train(order: Order, sink: Sink) -> Trained:
     keep_freed_memory()
     data = _gather(order, phases)
     try:
+        sheets = print_sheets(data.fingers or data.source, recipe)
+        keep_sheets(sheets, order.backup)
         encoder, epochs = _fit(order, data.source, phases)
     finally:
         data.close()
@@ -152,9 +154,7 @@ def train(order: Order, sink: Sink) -> Trained:
             matching=recipe.matching,
             pose=None if pose is None else pose.architecture,
         ),
-        model_files(encoder, golden, _network(pose))
-        | {CURVE: _curve(epochs)}
-        | print_sheets(data.fingers or data.source, recipe),
+        model_files(encoder, golden, _network(pose)) | {CURVE: _curve(epochs)} | sheets,
         evaluations,
         gate,
     )

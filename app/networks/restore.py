@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import keras
 
 from app.core.errors import ModelRefused, NotFound
@@ -14,7 +16,9 @@ from app.core.params import (
     VectorMatching,
     read_matching,
     read_preparation,
+    write_preparation,
 )
+from app.core.ports import PRINTS
 from app.matching.calibration import Calibration
 from app.matching.vectors import require_weights
 from app.networks.encoder import build_encoder
@@ -64,6 +68,26 @@ def read_params(manifest: Manifest) -> tuple[Preparation, Matching]:
     except (TypeError, ValueError) as error:
         raise ModelRefused(f"the manifest of {manifest.id} cannot be used: {error}") from error
     return preparation, matching
+
+
+def read_kind(manifest: Manifest) -> str:
+    """What a model is of: fingerprints, or the pictures of a recipe and a data set.
+
+    Two models of pictures are of one kind if they prepare pictures alike and the same recipe has
+    trained them on data of the same name; less would let one of coats take over faces.
+
+    Raises:
+        ModelRefused: this code cannot read how its captures are prepared.
+    """
+    preparation, _ = read_params(manifest)
+    if isinstance(preparation, PreparationParams):
+        return PRINTS
+    recipe, data = (manifest.training.get(name) for name in ("recipe", "data"))
+    if not isinstance(recipe, dict) or "name" not in recipe:
+        return manifest.id
+    data = data if isinstance(data, dict) else {}
+    learned_from = [recipe["name"], data.get("kind"), data.get("name")]
+    return json.dumps([*learned_from, write_preparation(preparation)], sort_keys=True)
 
 
 def read_print_params(manifest: Manifest) -> tuple[PreparationParams, MatchingParams]:

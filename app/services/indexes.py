@@ -6,13 +6,15 @@ when another thread went further meanwhile: what a search finds is therefore rea
 store before anybody is told (see ``search``).
 
 Within a view every template lies under exactly one model: the active one if it has a descriptor
-under it, else the newest it has. Scores of different models are never compared.
+under it and the model may stand in for the others that know it (see ``kinship``), else another.
+Scores of different models are never compared.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from itertools import islice
 from threading import Lock
 
@@ -23,6 +25,7 @@ from app.core.types import Probe
 from app.matching.index import Hit, TemplateIndex
 
 LOAD_BATCH = 500
+StandsIn = Callable[[Collection[str]], bool]
 # A view of a former active model serves requests that began before a promotion, then goes.
 IDLE_VIEW_S = 60.0
 
@@ -30,9 +33,10 @@ IDLE_VIEW_S = 60.0
 class GalleryView:
     """All templates of one gallery as they are searched while one model is active."""
 
-    def __init__(self, gallery: str, active: str) -> None:
+    def __init__(self, gallery: str, active: str, stands_in: StandsIn = lambda _: True) -> None:
         self._gallery = gallery
         self._active = active
+        self._stands_in = stands_in
         self._seen = 0
         self._indexes: dict[str, TemplateIndex] = {}
         self._model_of: dict[str, str] = {}
@@ -72,15 +76,19 @@ class GalleryView:
             self._seen = newest
 
     def _apply(self, tx: Transaction, template_ids: Sequence[str]) -> None:
-        chosen: dict[str, ReferenceTemplate] = {}
+        known: dict[str, dict[str, ReferenceTemplate]] = defaultdict(dict)
         for reference in tx.templates.references(template_ids):
-            held = chosen.get(reference.template.id)
-            if held is None or held.model_id != self._active:
-                chosen[reference.template.id] = reference
+            known[reference.template.id][reference.model_id] = reference
         for template_id in template_ids:
             self._drop(template_id)
-            if template_id in chosen:
-                self._put(chosen[template_id])
+            if template_id in known:
+                self._put(self._chosen(known[template_id]))
+
+    def _chosen(self, descriptors: dict[str, ReferenceTemplate]) -> ReferenceTemplate:
+        active = descriptors.pop(self._active, None)
+        if active is not None and (not descriptors or self._stands_in(descriptors)):
+            return active
+        return list(descriptors.values())[-1]
 
     def _put(self, reference: ReferenceTemplate) -> None:
         template = reference.template
@@ -103,9 +111,15 @@ class SearchIndexes:
         self._used_s: dict[tuple[str, str], float] = {}
         self._lock = Lock()
 
-    def view(self, tx: Transaction, gallery: str, active: str) -> GalleryView:
-        """The gallery as it is in this transaction; the first use loads it whole."""
-        found = self._held(gallery, active)
+    def view(
+        self, tx: Transaction, gallery: str, active: str, stands_in: StandsIn = lambda _: True
+    ) -> GalleryView:
+        """The gallery as it is in this transaction; the first use loads it whole.
+
+        Args:
+            stands_in: whether the active model may decide over a template that these others know.
+        """
+        found = self._held(gallery, active, stands_in)
         found.follow(tx)
         return found
 
@@ -124,7 +138,7 @@ class SearchIndexes:
             for key in [key for key in self._views if key[0] == gallery]:
                 del self._views[key], self._used_s[key]
 
-    def _held(self, gallery: str, active: str) -> GalleryView:
+    def _held(self, gallery: str, active: str, stands_in: StandsIn) -> GalleryView:
         now_s = time.monotonic()
         with self._lock:
             self._used_s[gallery, active] = now_s
@@ -137,7 +151,7 @@ class SearchIndexes:
                 self._views.pop(key, None)
                 del self._used_s[key]
             if (gallery, active) not in self._views:
-                self._views[gallery, active] = GalleryView(gallery, active)
+                self._views[gallery, active] = GalleryView(gallery, active, stands_in)
             return self._views[gallery, active]
 
 

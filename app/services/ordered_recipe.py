@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from app.core.errors import InvalidInput
-from app.learning.recipe_book import AnyRecipe, find_recipe
+from app.learning.recipe_book import RECIPE_BOOK, AnyRecipe, find_recipe, recipe_from_data
 from app.learning.recipes import Recipe, Schedule
 from app.learning.siamese.recipe import SiameseRecipe
 from app.services.training_spec import TrainingSpec
@@ -13,7 +13,7 @@ from app.services.training_spec import TrainingSpec
 SEEDS_APART = 10
 SEEDS_FROM = 1_000_000
 
-ONLY_FOR_PICTURES = ("epochs",)
+ONLY_FOR_PICTURES = ("epochs", "transfer")
 ONLY_FOR_PRINTS = ("dpi", "fingers", "steps", "batch_fingers", "calibration_fingers")
 
 
@@ -21,10 +21,12 @@ def recipe_of(spec: TrainingSpec) -> AnyRecipe:
     """The recipe with the order's own choices.
 
     Raises:
-        InvalidInput: there is no such recipe (``unknown_recipe``), or the order says something that
-            a recipe of its kind knows nothing of (``invalid_training_spec``).
+        InvalidInput: there is no such recipe (``unknown_recipe``), the one that the order brings
+            cannot be used (``invalid_recipe``), or the order says something that a recipe of its
+            kind knows nothing of (``invalid_training_spec``).
     """
-    recipe = find_recipe(spec.recipe)
+    brought = spec.recipe_data
+    recipe = find_recipe(spec.recipe) if brought is None else recipe_from_data(brought)
     if isinstance(recipe, SiameseRecipe):
         return picture_recipe_of(recipe, spec)
     return print_recipe_of(recipe, spec)
@@ -42,14 +44,22 @@ def picture_recipe_of(recipe: SiameseRecipe, spec: TrainingSpec) -> SiameseRecip
         schedule = replace(schedule, epochs=spec.epochs)
     if spec.seed is not None:
         schedule = replace(schedule, seed=spec.seed)
-    return replace(recipe, schedule=schedule)
+    transfer = recipe.transfer if spec.transfer is None else spec.transfer
+    if isinstance(RECIPE_BOOK.get(transfer), Recipe):
+        raise InvalidInput(
+            f"a recipe of pictures cannot begin with the weights of {transfer}, which is of "
+            "fingerprints",
+            slug="invalid_training_spec",
+            fields=["transfer"],
+        )
+    return replace(recipe, schedule=schedule, transfer=transfer)
 
 
 def print_recipe_of(recipe: Recipe, spec: TrainingSpec) -> Recipe:
     """A recipe of fingerprints with the order's own choices; errors as ``recipe_of``."""
     given = [name for name in ONLY_FOR_PICTURES if getattr(spec, name) is not None]
     if given:
-        raise _not_for(given, f"pictures; {recipe.name} is of fingerprints and counts steps")
+        raise _not_for(given, f"pictures; {recipe.name} is of fingerprints")
     population, length, refinement = recipe.population, recipe.schedule.steps, recipe.refinement
     schedule = _scheduled(recipe.schedule, spec, length)
     if refinement is not None:

@@ -6,11 +6,12 @@ import logging
 from collections.abc import Callable, Sequence
 
 from app.core.errors import InvalidInput, WhorlError
-from app.core.ports import LoadedModel, Store, Transaction
+from app.core.ports import LiveModels, LoadedModel, Store, Transaction
 from app.core.records import StoredImage
 from app.core.types import Descriptor, PreparedSample
 from app.imaging.decode import ImageLimits
 from app.services import audit
+from app.services.kinship import may_take_over
 from app.services.recognise import (
     SampleImage,
     embed_references,
@@ -29,15 +30,18 @@ def reembed(
     limits: ImageLimits,
     progress: Callable[[int], None],
     should_stop: Callable[[], bool],
+    *,
+    models: LiveModels,
 ) -> int:
-    """Add this model's descriptor to every template with a kept image that lacks it.
+    """Add this model's descriptor to every template of its kind with a kept image that lacks it.
 
     Each batch is committed by itself and only what is missing is asked for, so a run that was
-    stopped or killed is resumed by calling again. A template whose image is damaged, cannot be
-    prepared or is nothing to this model (a face to one of prints), or that is deleted meanwhile, is
-    passed over and stays comparable under its old model.
+    stopped or killed is resumed by calling again. A template that no model of this one's kind
+    knows, whose image is damaged or cannot be prepared, or that is deleted meanwhile, is passed
+    over and stays comparable under its old model.
 
     Args:
+        models: say of what kind the models are that templates lie under.
         progress: told how many templates were given a descriptor so far.
         should_stop: asked before each batch.
 
@@ -48,7 +52,7 @@ def reembed(
     while not should_stop():
         with store.read() as tx:
             batch = tx.templates.without_descriptor(model.id, after, BATCH)
-            found = [_image(tx, template_id) for template_id in batch]
+            found = [_image(tx, template_id) for template_id in _of_kind(tx, models, model, batch)]
         if not batch:
             break
         after = batch[-1]
@@ -56,6 +60,15 @@ def reembed(
         done += _store(store, model, _embedded(model, images, limits))
         progress(done)
     return done
+
+
+def _of_kind(
+    tx: Transaction, models: LiveModels, model: LoadedModel, batch: Sequence[str]
+) -> list[str]:
+    known_under: dict[str, set[str]] = {template_id: set() for template_id in batch}
+    for reference in tx.templates.references(batch):
+        known_under[reference.template.id].add(reference.model_id)
+    return [name for name in batch if may_take_over(models, model, known_under[name])]
 
 
 def _image(tx: Transaction, template_id: str) -> StoredImage | None:

@@ -12,6 +12,7 @@ from app.core.errors import ModelRefused, NotFound
 from app.core.ports import LoadedModel
 from app.core.records import ReferenceTemplate
 from app.services.context import Recognition
+from app.services.kinship import may_stand_in
 from app.services.policy import supported_references
 from app.services.recognise import ProbeImage
 
@@ -100,7 +101,7 @@ def _sharing(ranked: Sequence[_Pair], fmr: float) -> list[_Pair]:
 def _loadable(
     ctx: Recognition, active: LoadedModel, claimed: Sequence[ReferenceTemplate]
 ) -> Iterator[_Pair]:
-    """Each template under one model: the active one, else the newest that loads."""
+    """Each template under one model: the active one if of its kind, else another that loads."""
     known: dict[str, dict[str, ReferenceTemplate]] = defaultdict(dict)
     for ref in claimed:
         known[ref.template.id][ref.model_id] = ref
@@ -113,9 +114,9 @@ def _loadable(
 def _model_for(
     ctx: Recognition, active: LoadedModel, descriptors: Mapping[str, ReferenceTemplate]
 ) -> LoadedModel | None:
-    if active.id in descriptors:
+    if active.id in descriptors and may_stand_in(ctx.models, active, descriptors):
         return active
-    for model_id in reversed(list(descriptors)):
+    for model_id in reversed([name for name in descriptors if name != active.id]):
         try:
             return ctx.models.get(model_id)
         except (ModelRefused, NotFound):

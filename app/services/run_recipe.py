@@ -14,7 +14,7 @@ from app import __version__
 from app.core.errors import InvalidInput
 from app.core.types import FloatArray
 from app.evaluation.decisions import decide_counts
-from app.evaluation.run_record import RunRecord, json_ready, thinned
+from app.evaluation.run_record import APART, BEGUN_FROM, RunRecord, json_ready, thinned
 from app.learning.progress import Phases, Sink
 from app.learning.siamese.data import Parts, recipe_pictures
 from app.learning.siamese.diagnosis import Symptom
@@ -26,16 +26,16 @@ from app.learning.siamese.fit import (
     fit_siamese,
 )
 from app.learning.siamese.network import embed_pixels
-from app.learning.siamese.pictures import LabelledPictures
+from app.learning.siamese.pictures import PARTS, LabelledPictures
 from app.learning.siamese.protocol import Measured, measure
 from app.learning.siamese.recipe import SiameseRecipe
 from app.learning.siamese.sheets import picture_sheets
 from app.learning.siamese.sources import describe_reading
 from app.networks.device import Device
+from app.networks.memory import keep_freed_memory
 from app.networks.multiply_adds import multiply_adds
 from app.services.run_sheets import test_sheets
 
-PARTS = ("training", "validation", "test")
 BACKWARD = 3
 """A training step costs about so many passes forward: one, and twice that for the gradients."""
 
@@ -87,6 +87,7 @@ def run_recipe(recipe: SiameseRecipe, seed: int, tools: RunTools, watch: RunWatc
             the recipe begins from one that is not known (``unknown_recipe``).
         WhorlError: the fit diverged (``fit_diverged``).
     """
+    keep_freed_memory()
     recipe = with_seed(recipe, seed)
     phases = Phases(watch.progress)
     reading = phases.begin(f"{recipe.name} seed {seed}: reading")
@@ -103,7 +104,7 @@ def run_recipe(recipe: SiameseRecipe, seed: int, tools: RunTools, watch: RunWatc
         watch.sheet(name, png)
     return RunRecord(
         **_told_of_run(recipe, tools, parts, read),
-        **_told_of_fit(fitted, fit, 0.0 if base is None else base.train_s),
+        **_told_of_fit(recipe, fitted, fit, base),
         **_told_of_measure(measured),
     )
 
@@ -178,12 +179,14 @@ def _told_of_run(
             "cpus": os.cpu_count() or 1,
         },
         "epochs_planned": recipe.schedule.epochs,
-        "parts": {name: _counts(part) for name, part in named.items()},
-        "reading": [line for pictures in read for line in describe_reading(pictures)],
+        "parts": {name: part.counts() for name, part in named.items()},
+        "reading": [line for pictures in read for line in describe_reading(pictures, examples=0)],
     }
 
 
-def _told_of_fit(fitted: FittedSiamese, fit: _Fit, transfer_s: float) -> dict[str, Any]:
+def _told_of_fit(
+    recipe: SiameseRecipe, fitted: FittedSiamese, fit: _Fit, base: FittedSiamese | None
+) -> dict[str, Any]:
     cost = multiply_adds(fitted.encoder)
     epochs = [
         {
@@ -195,9 +198,9 @@ def _told_of_fit(fitted: FittedSiamese, fit: _Fit, transfer_s: float) -> dict[st
     ]
     return {
         "epochs": json_ready(epochs),
-        "stopped": fitted.stopped,
+        "stopped": _stopped(recipe, fitted, base),
         "train_s": round(fitted.train_s, 2),
-        "transfer_s": round(transfer_s, 2),
+        "transfer_s": 0.0 if base is None else round(base.train_s, 2),
         "parameters": int(fitted.encoder.count_params()),
         "multiply_adds": cost,
         "training_multiply_adds": BACKWARD * cost * _pictures_shown(fitted),
@@ -221,12 +224,11 @@ def _told_of_measure(measured: Measured) -> dict[str, Any]:
     }
 
 
-def _counts(part: LabelledPictures) -> dict[str, int]:
-    return {
-        "pictures": len(part),
-        "classes": len(set(part.classes)),
-        "subjects": len(set(part.subjects)),
-    }
+def _stopped(recipe: SiameseRecipe, fitted: FittedSiamese, base: FittedSiamese | None) -> str:
+    """Why the fit, and the one that it begins from, ended before their last epoch."""
+    first = "" if base is None or not base.stopped else base.stopped
+    told = [fitted.stopped, f"{BEGUN_FROM}{recipe.transfer}, ended {first}" if first else ""]
+    return APART.join(filter(None, told))
 
 
 def _pictures_shown(fitted: FittedSiamese) -> int:

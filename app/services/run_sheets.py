@@ -49,6 +49,19 @@ def score_words(score: float, matching: Matching) -> str:
     return words
 
 
+def pictures_enrolled(recipe: SiameseRecipe, test: LabelledPictures) -> int:
+    """Of each class, as ``protocol.one_against_all`` takes them: every class keeps a probe."""
+    smallest = int(np.bincount(test.labels()).min())
+    return max(1, min(recipe.protocol.enrolled, smallest - 1))
+
+
+def enrolled_words(count: int) -> str:
+    """What a class's score and the picture beside it are of."""
+    if count == 1:
+        return "one picture of each"
+    return f"the best of {count} enrolled of each (the first is shown)"
+
+
 def _strip(
     recipe: SiameseRecipe, test: LabelledPictures, search: OneAgainstAll, matching: Matching
 ) -> bytes:
@@ -58,7 +71,8 @@ def _strip(
         f"{test.classes[search.references[k]]}\n{score_words(float(scores[k]), matching)}"
         for k in best
     ]
-    title = f"{recipe.name}: {test.classes[probe]} against one picture of each, the best first"
+    against = enrolled_words(pictures_enrolled(recipe, test))
+    title = f"{recipe.name}: {test.classes[probe]} against {against}, the best class first"
     return strip_png(test.pixels[probe], test.pixels[search.references[best]], captions, title)
 
 

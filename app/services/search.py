@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from app.core.errors import ModelRefused, NotFound, PolicyNotSupported
 from app.core.ports import LoadedModel
@@ -19,6 +20,7 @@ from app.matching.score import compare
 from app.services.attempt import Attempt
 from app.services.context import Recognition
 from app.services.indexes import GalleryView
+from app.services.kinship import may_stand_in
 from app.services.outcomes import Candidate
 from app.services.recognise import ProbeImage
 
@@ -55,7 +57,8 @@ def search_gallery(attempt: Attempt, probe: ProbeImage, policy: Policy, limit: i
     """
     ctx, watch = attempt.ctx, attempt.watch
     with watch.stage("store"), ctx.store.read() as tx:
-        view = ctx.indexes.view(tx, attempt.gallery.id, attempt.model.id)
+        stands_in = partial(may_stand_in, ctx.models, attempt.model)
+        view = ctx.indexes.view(tx, attempt.gallery.id, attempt.model.id, stands_in)
     with watch.stage("prepare"):
         models = _fitting(probe, _searchable(ctx, view, attempt.model))
     size = sum(view.count(model.id) for model in models)

@@ -11,10 +11,12 @@ import numpy as np
 
 from app.core.errors import InvalidInput, WhorlError
 from app.learning.siamese.data import Parts, recipe_pictures
+from app.learning.siamese.diagnosis import Symptom
 from app.learning.siamese.fit import FittedSiamese, SiameseEpoch, fit_siamese
 from app.learning.siamese.network import embed_pixels
 from app.learning.siamese.protocol import measure
 from app.learning.siamese.recipe import PAIR_LOSSES, LossParams, Protocol, SiameseRecipe
+from app.networks.memory import keep_freed_memory
 from app.services.run_recipe import RunTools, RunWatch, fit_base, with_seed
 
 if TYPE_CHECKING:
@@ -48,12 +50,14 @@ class Trial:
     Attributes:
         accuracy: on validation pairs at their best threshold; None where the fit was given up.
         epochs: that were run.
+        symptoms: of each that the diagnosis found: the epoch in which it first showed, and it.
     """
 
     number: int
     values: dict[str, float | int]
     accuracy: float | None
     epochs: int
+    symptoms: tuple[tuple[int, Symptom], ...] = ()
 
 
 def search_space(recipe: SiameseRecipe) -> dict[str, Range]:
@@ -128,6 +132,7 @@ def search_recipe(
             used (see ``recipe_pictures``).
     """
     optuna = _optuna()
+    keep_freed_memory()
     recipe = with_seed(recipe, seed)
     parts = recipe_pictures(recipe, tools.datasets)
     study = optuna.create_study(
@@ -174,6 +179,9 @@ def _try(
         if asked.should_prune():
             raise _GivenUpError
 
+    def ended(accuracy: float | None) -> Trial:
+        return Trial(asked.number, values, accuracy, len(epochs), _first_symptoms(epochs))
+
     train, validation, _ = parts
     try:
         fitted = fit_siamese(
@@ -187,15 +195,22 @@ def _try(
             told=told,
         )
     except _GivenUpError:
-        return Trial(asked.number, values, None, len(epochs))
+        return ended(None)
     except WhorlError as error:
         if error.slug != "fit_diverged":
             raise
-        return Trial(asked.number, values, None, len(epochs))
+        return ended(None)
     known = (validation, embed_pixels(fitted.encoder, validation.pixels))
     by_validation = replace(tried, protocol=Protocol("validation"))
-    figures = measure(by_validation, fitted.matching, known, known).figures
-    return Trial(asked.number, values, figures["accuracy"], len(epochs))
+    return ended(measure(by_validation, fitted.matching, known, known).figures["accuracy"])
+
+
+def _first_symptoms(epochs: Sequence[SiameseEpoch]) -> tuple[tuple[int, Symptom], ...]:
+    first: dict[str, tuple[int, Symptom]] = {}
+    for epoch in epochs:
+        for symptom in epoch.symptoms:
+            first.setdefault(symptom.name, (epoch.number, symptom))
+    return tuple(first.values())
 
 
 def _suggested(asked: optuna.Trial, name: str, within: Range) -> float | int:

@@ -120,7 +120,14 @@ def _reembed(serving: Serving, model: LoadedModel) -> None:
     def told(done: int) -> None:
         log.info("re-embedded %d templates under model %s", done, model.id)
 
-    reembed(serving.store, model, serving.limits, told, serving.should_stop)
+    reembed(
+        serving.store,
+        model,
+        serving.limits,
+        told,
+        serving.should_stop,
+        models=serving.shelf,
+    )
 
 
 def _active(serving: Serving) -> str | None:

@@ -10,6 +10,8 @@ from app.core.clock import new_id, now_ms
 from app.core.errors import InvalidInput
 from app.core.ports import Store
 from app.core.records import Job, JobState, Reply
+from app.learning.siamese.archives import is_archive
+from app.learning.siamese.recipe import SiameseRecipe
 from app.services import audit, idempotency
 from app.services.context import Actor
 from app.services.ordered_recipe import recipe_of
@@ -33,6 +35,30 @@ class TrainingFolders:
             InvalidInput: no root holds it, it is reached over ``..`` or a symbolic link
                 (``folder_not_allowed``), or it is not there (``folder_not_found``).
         """
+        found = next((path for path in self._allowed(folder) if path.is_dir()), None)
+        if found is None:
+            raise InvalidInput(
+                f"there is no folder {folder!r}; only recipes of pictures take archives too",
+                slug="folder_not_found",
+            )
+        return found
+
+    def resolve_pictures(self, folder: str) -> Path:
+        """The same for a recipe of pictures, which also takes an archive or a .mat file.
+
+        Raises:
+            InvalidInput: as ``resolve``; whatever else is there counts as not there.
+        """
+        found = next((path for path in self._allowed(folder) if _holds_pictures(path)), None)
+        if found is None:
+            raise InvalidInput(
+                f"{folder!r} is neither a folder nor a .zip or .tar archive or a .mat file of "
+                "pictures, or is not there",
+                slug="folder_not_found",
+            )
+        return found
+
+    def _allowed(self, folder: str) -> list[Path]:
         allowed = [path for root in self.roots if (path := _below(root.resolve(), folder))]
         if not allowed:
             where = "it must lie in an allowed one" if self.roots else "no folder is allowed here"
@@ -41,10 +67,7 @@ class TrainingFolders:
                 "symbolic links (WHORL_TRAIN_ROOT names the allowed folder)",
                 slug="folder_not_allowed",
             )
-        found = next((path for path in allowed if path.is_dir()), None)
-        if found is None:
-            raise InvalidInput(f"there is no folder {folder!r}", slug="folder_not_found")
-        return found
+        return allowed
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +89,11 @@ def submit_training(
         Conflict: the idempotency key was used meanwhile.
     """
     spec = request.spec
-    recipe_of(spec)
+    recipe = recipe_of(spec)
     if spec.folder is not None:
-        folders.resolve(spec.folder)
+        of_pictures = isinstance(recipe, SiameseRecipe)
+        resolve = folders.resolve_pictures if of_pictures else folders.resolve
+        resolve(spec.folder)
     job = Job(new_id(), KIND, JobState.QUEUED, spec.to_dict(), created_ms=now_ms())
     with store.write() as tx:
         tx.jobs.add(job)
@@ -86,6 +111,11 @@ def submit_training(
         if request.reply is not None:
             idempotency.keep(tx, request.reply(job))
     return job
+
+
+def _holds_pictures(path: Path) -> bool:
+    of_faces = path.suffix.lower() == ".mat"
+    return path.is_dir() or (path.is_file() and (is_archive(path) or of_faces))
 
 
 def _below(root: Path, folder: str) -> Path | None:

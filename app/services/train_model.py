@@ -11,8 +11,9 @@ from app.core.ports import Store, Transaction
 from app.core.records import Job, JobState, ModelAlias
 from app.learning.progress import Sink
 from app.learning.recipes import Recipe
+from app.learning.siamese.beginning import PictureBase
 from app.learning.siamese.recipe import SiameseRecipe
-from app.learning.siamese.train import PictureBase, PictureOrder, train_pictures
+from app.learning.siamese.train import PictureOrder, train_pictures
 from app.learning.train import BaseModel, FolderData, Order, Trained, train
 from app.networks.device import Device
 from app.services import audit
@@ -29,7 +30,7 @@ from app.services.training_base import (
 from app.services.training_spec import TrainingSpec
 from model_store import Registry
 
-TOLD_OF_PICTURES = ("measured", "diagnosis")
+TOLD_OF_PICTURES = ("measured", "diagnosis", "began")
 """What a job's result takes over from the manifest of a model of pictures."""
 
 
@@ -110,15 +111,17 @@ def _train_pictures(
 ) -> tuple[Trained, str | None]:
     """What was trained, and the model that it was compared with."""
     champion = picture_champion(tools.registry, tools.device, _in_service(tools), recipe)
-    tuned = champion.model if spec.base == "champion" else None
     order = PictureOrder(
         recipe,
         tools.device,
         tools.datasets,
-        folder=None if spec.folder is None else tools.folders.resolve(spec.folder),
+        folder=None if spec.folder is None else tools.folders.resolve_pictures(spec.folder),
         pattern=spec.pattern,
         champion=champion.model,
-        begin_with=tuned or transferred(tools.registry, tools.device, recipe),
+        # Weights asked for by name go before those in service, which nobody had to ask for.
+        tunes_champion=spec.base == "champion" and spec.transfer is None,
+        transfer=lambda: transferred(tools.registry, tools.device, recipe),
+        backup=tools.work,
     )
     return _compared(train_pictures(order, sink), champion)
 
@@ -184,9 +187,20 @@ def _folder(tools: Training, spec: TrainingSpec) -> FolderData | None:
 
 def _result(model_id: str, trained: Trained, promote: bool) -> dict[str, Any]:
     gate, said = trained.gate, trained.draft.training
-    return {
-        "model_id": model_id,
-        "evaluations": {name: found.to_dict() for name, found in trained.evaluations.items()},
-        "gate": None if gate is None else {"better": gate.better, "reasons": list(gate.reasons)},
-        "promotion_requested": promote,
-    } | {key: said[key] for key in TOLD_OF_PICTURES if key in said}
+    return (
+        {
+            "model_id": model_id,
+            "evaluations": {name: found.to_dict() for name, found in trained.evaluations.items()},
+            "gate": None
+            if gate is None
+            else {"better": gate.better, "reasons": list(gate.reasons)},
+            "promotion_requested": promote,
+        }
+        | {key: said[key] for key in TOLD_OF_PICTURES if key in said}
+        | _reading(said["data"])
+    )
+
+
+def _reading(data: dict[str, Any]) -> dict[str, Any]:
+    """What was read and left out and why, of a model of pictures."""
+    return {"reading": data["reading"]} if "reading" in data else {}

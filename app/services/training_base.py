@@ -10,8 +10,8 @@ from app.core.errors import ModelRefused, NotFound
 from app.core.params import PictureParams
 from app.learning.gate import GateDecision, not_comparable
 from app.learning.pose import TrainedPose
+from app.learning.siamese.beginning import PictureBase
 from app.learning.siamese.recipe import SiameseRecipe
-from app.learning.siamese.train import PictureBase
 from app.learning.train import BaseModel
 from app.networks.device import Device
 from app.networks.restore import (
@@ -115,6 +115,8 @@ def picture_base(registry: Registry, device: Device, manifest: Manifest) -> Pict
     preparation, matching = read_params(manifest)
     if not isinstance(preparation, PictureParams):
         raise ModelRefused(f"model {manifest.id} is one of fingerprints, not of pictures")
+    data = manifest.training.get("data", {})
+    split = data.get("split", {}) if isinstance(data, dict) else {}
     with device.scope():
         return PictureBase(
             manifest.id,
@@ -122,6 +124,8 @@ def picture_base(registry: Registry, device: Device, manifest: Manifest) -> Pict
             preparation,
             matching,
             read_calibration(manifest).minimum_fmr,
+            split.get("people", ""),
+            split.get("sha256", ""),
         )
 
 

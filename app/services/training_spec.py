@@ -39,6 +39,7 @@ class TrainingSpec:
 
     Attributes:
         recipe: name of the recipe.
+        recipe_data: the recipe itself as data, where it is not a built-in one; of the same name.
         data: prints that are generated (for a recipe of pictures: its own data set), or labelled
             images of a folder on the server.
         folder: that folder; it must lie in a folder the operator has allowed.
@@ -54,6 +55,8 @@ class TrainingSpec:
         seed: of everything that is drawn.
         base: weights to begin with: those in service, or none. A recipe of pictures takes those in
             service only where they are of its kind.
+        transfer: name of another recipe of pictures whose newest model gives the weights to begin
+            with, where layers fit; it goes before ``base`` and before what the recipe says.
         promote: whether a better model goes into service without being asked again.
         prints: where synthetic impressions are made: by the host's processors ahead of the step, or
             by the network's device as part of it; "auto" is the device if that is a GPU.
@@ -73,6 +76,8 @@ class TrainingSpec:
     base: Base = "champion"
     promote: Promote = "manual"
     prints: Prints = "auto"
+    recipe_data: dict[str, Any] | None = None
+    transfer: str | None = None
 
     def __post_init__(self) -> None:
         for name, choices in _CHOICES.items():
@@ -80,8 +85,13 @@ class TrainingSpec:
                 raise _invalid(f"{name} must be one of {', '.join(choices)}", name)
         for name, (least, most) in _WHOLE.items():
             _check_whole(name, getattr(self, name), least, most)
-        for name in ("recipe", "folder", "pattern"):
+        for name in ("recipe", "folder", "pattern", "transfer"):
             _check_text(name, getattr(self, name))
+        brought = self.recipe_data
+        if brought is not None and not isinstance(brought, dict):
+            raise _invalid("recipe_data must be an object", "recipe_data")
+        if brought is not None and brought.get("name") != self.recipe:
+            raise _invalid("recipe must be the name that stands in recipe_data", "recipe")
         self._check_folder_data()
 
     def to_dict(self) -> dict[str, Any]:
@@ -92,9 +102,18 @@ class TrainingSpec:
     def from_dict(cls, data: dict[str, Any]) -> Self:
         """Read the JSON form; missing fields take their defaults.
 
+        Args:
+            data: its ``recipe`` may also be a recipe as data.
+
         Raises:
-            InvalidInput: a field is unknown, of the wrong type or out of range.
+            InvalidInput: a field is unknown, of the wrong type or out of range, or a recipe as data
+                has no name (``invalid_recipe``).
         """
+        brought = data.get("recipe")
+        if isinstance(brought, dict):
+            if not isinstance(brought.get("name"), str):
+                raise InvalidInput("a recipe needs a name", slug="invalid_recipe")
+            data = data | {"recipe": brought["name"], "recipe_data": brought}
         unknown = sorted(set(data) - {f.name for f in fields(cls)})
         if unknown:
             raise _invalid(f"a training order does not know {', '.join(unknown)}", *unknown)

@@ -83,6 +83,10 @@ class FakeLiveModels:
             raise NotFound(f"there is no model {model_id}")
         return self._models[model_id]
 
+    def kind_of(self, model_id: str) -> str | None:
+        found = self._models.get(model_id)
+        return None if found is None else found.kind
+
     def embedder(self, model_id: str) -> FakeEmbedder:
         found = self._models[model_id].embedder
         assert isinstance(found, FakeEmbedder)

@@ -53,7 +53,7 @@ class PixelEmbedder:
         return Descriptor(10.0 * small.reshape(1, 1, 48), np.ones((1, 1), np.float32))
 
 
-def picture_model(model_id: str, table: Calibration | None = None) -> LoadedModel:
+def picture_model(model_id: str, table: Calibration | None = None, shows: str = "") -> LoadedModel:
     """A model of pictures whose calibration has few counts: none below 0.75 %.
 
     Different pictures score about 0.05 here, captures of the same one above 0.6.
@@ -64,4 +64,5 @@ def picture_model(model_id: str, table: Calibration | None = None) -> LoadedMode
         matching=VectorMatching("euclidean"),
         calibration=table or calibration(4000, 0.3),
         embedder=PixelEmbedder(),
+        shows=shows,
     )

@@ -12,6 +12,7 @@ RECIPE: dict[str, Any] = {
     "data": {"split": "picture", "mixed_conditions": False},
     "schedule": {"epochs": 3, "seed": 1},
     "loss": {"margin": 1.0},
+    "protocol": {"one_against_all": False, "enrolled": 1},
     "original": "",
     "wrong": "",
     "changed": "",

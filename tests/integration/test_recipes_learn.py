@@ -32,9 +32,10 @@ def test_stripes_are_told_apart_without_an_error(seed: int) -> None:
     for figure in ("accuracy", "precision", "recall", "roc_auc", "recall_at_precision_0.99"):
         assert record.figures[figure] == 1.0
     assert record.threshold == pytest.approx(1 / 1.5)
-    assert record.figures["loss"] < 0.1
-    # Nothing keeps it from learning at the end, and the fit says so of pairs it has not seen.
-    assert record.epochs[-1]["validation_loss"] < record.epochs[0]["validation_loss"]
+    loss = record.figures["loss"]
+    assert loss is not None
+    assert loss < 0.1
+    # What keeps the original from learning is never found.
     assert {symptom.name for _, symptom in found}.isdisjoint(
         {"pairs_out_of_balance", "picture_with_itself", "embedding_collapse", "dead_relu_output"}
     )

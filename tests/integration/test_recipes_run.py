@@ -11,7 +11,9 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from app.cli.commands import app
+from app.cli.display import plain
 from app.evaluation.run_record import RunRecord
+from app.learning.recipe_book import find_recipe
 
 SHEETS = {
     "samples.png", "genuine-pairs.png", "impostor-pairs.png", "test-genuine-pairs.png",
@@ -102,6 +104,13 @@ def test_a_run_is_not_made_twice_unless_its_recipe_has_changed(ran: tuple[Path, 
     assert RunRecord.read(path).recipe["schedule"]["learning_rate"] == 0.001
 
 
+def test_a_run_cut_short_is_made_again_where_it_may_go_further(tmp_path: Path) -> None:
+    run_stripes(tmp_path, "--epochs", 1)
+    assert "kept, 1 of 500 epochs" in run_stripes(tmp_path, "--epochs", 1).stderr
+    assert "kept" not in run_stripes(tmp_path, "--epochs", 2).stderr
+    assert len(RunRecord.read(record_path(tmp_path)).epochs) == 2
+
+
 def test_the_page_is_written_again_without_training(ran: tuple[Path, Result]) -> None:
     folder, _ = ran
     (folder / "recipes.md").unlink()
@@ -142,6 +151,14 @@ def test_recipes_are_listed_without_a_command() -> None:
     assert "stripes-original" in recipes().stderr
 
 
+def test_a_recipe_is_shown_as_json() -> None:
+    shown = json.loads(recipes("show", "olivetti").stdout)
+    assert shown == plain(find_recipe("olivetti").to_dict())
+    assert shown["augmentation"]["fill"] is None
+    assert json.loads(recipes("show", "quick").stdout)["name"] == "quick"
+    assert "unknown_recipe" in recipes("show", "oliveti").stderr
+
+
 @pytest.mark.skipif(find_spec("optuna") is None, reason="the extra search is not installed")
 def test_a_search_tells_the_best_of_its_trials(tmp_path: Path) -> None:
     out = tmp_path / "found.json"
@@ -152,6 +169,9 @@ def test_a_search_tells_the_best_of_its_trials(tmp_path: Path) -> None:
     assert found["trials"][0]["values"]["learning_rate"] == pytest.approx(0.001)
     assert found["best"]["accuracy"] == max(trial["accuracy"] for trial in found["trials"])
     assert result.stdout.startswith("replace(\n    recipe,\n")
+    told = [detail for trial in found["trials"] for _, detail in trial["symptoms"]]
+    assert "pairs_out_of_balance" in {symptom["name"] for symptom in told}
+    assert all(f"  epoch 1: {found['detail']}" in result.stderr for found in told[:1])
 
 
 def test_without_optuna_a_search_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -131,6 +131,7 @@ def rerun(ctx: Recognition, models: FakeLiveModels, batches: int = 1000) -> tupl
         ImageLimits(),
         reported.append,
         lambda: len(reported) >= batches,
+        models=models,
     )
     return done, reported
 
@@ -172,7 +173,12 @@ def test_an_image_that_cannot_be_prepared_is_passed_over(
     galleries.put_gallery(ctx.store, ACTOR, "vault", ImagePolicy.ENCRYPTED, None)
     enrol(ctx, "ada", 1, 3, gallery="vault")
     done = reembed(
-        ctx.store, models.get("model-b"), ImageLimits(max_pixels=100), lambda _: None, lambda: False
+        ctx.store,
+        models.get("model-b"),
+        ImageLimits(max_pixels=100),
+        lambda _: None,
+        lambda: False,
+        models=models,
     )
     assert done == 0
     assert model_ids(ctx, "ada", "vault") == [("model-a",)] * 2

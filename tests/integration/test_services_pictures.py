@@ -20,21 +20,24 @@ from app.services.evaluate_folder import evaluate_folder
 from app.services.identify import IdentifyRequest, identify
 from app.services.outcomes import Decision, Enrolment, OnDuplicate
 from app.services.quality import check_quality
+from app.services.recognise import SampleImage, embed_reference, prepare_capture
 from app.services.reembed import reembed
 from app.services.verify import VerifyRequest, verify
 from tests.fakes.models import FakeLiveModels, calibration, model
-from tests.fakes.pictures import large_png, picture_model, picture_png
+from tests.fakes.pictures import PREPARATION, large_png, picture_model, picture_png
 from tests.fakes.prints import blank_png, print_png
 from tests.fakes.recognition import ACTOR, enrol, opened
 
 LEAST = 30 / 4000
+PRINTS = ("prints", "new prints")
 
 
 @pytest.fixture
 def live(tmp_path: Path) -> Iterator[tuple[Recognition, FakeLiveModels]]:
     """A model of faces serves; one of prints and two more of pictures can be loaded."""
     strict = picture_model("strict", calibration(1_000_000, 0.3))
-    models = (picture_model("faces"), model("prints"), strict, picture_model("clothes"))
+    faces = picture_model("faces", shows="faces"), picture_model("new faces", shows="faces")
+    models = (*faces, model("prints"), strict, picture_model("clothes"), model("new prints"))
     with opened(tmp_path / "whorl.db", *models) as pair:
         yield pair
 
@@ -189,7 +192,7 @@ def test_models_of_other_pictures_leave_a_search_be(
     assert found.gallery_size == 1
 
 
-def test_kept_images_are_embedded_where_they_are_something(
+def test_kept_images_are_embedded_under_models_of_their_kind_only(
     live: tuple[Recognition, FakeLiveModels],
 ) -> None:
     ctx, models = live
@@ -202,15 +205,47 @@ def test_kept_images_are_embedded_where_they_are_something(
 
     def again(model_id: str) -> int:
         other = models.get(model_id)
-        return reembed(ctx.store, other, ctx.limits, lambda _: None, lambda: False)
+        return reembed(ctx.store, other, ctx.limits, lambda _: None, lambda: False, models=models)
 
-    assert again("prints") == 0  # no resolution, or no ridges
+    assert again("clothes") == again("prints") == again("faces") == 0
     assert known_under(ctx, "face", "vault") == known_under(ctx, "sized", "vault") == {"faces"}
-    assert again("faces") == 1
-    assert known_under(ctx, "print", "vault") == {"prints", "faces"}
+    assert known_under(ctx, "print", "vault") == {"prints"}
+    assert again("new faces") == 2
+    assert known_under(ctx, "face", "vault") == {"faces", "new faces"}
+    assert again("new prints") == 1
+    assert known_under(ctx, "print", "vault") == {"prints", "new prints"}
+    for active in ("faces", "new faces"):
+        models.active_id = active
+        of_print = VerifyRequest("vault", print_png(1, 1), "print", fmr=0.01)
+        matched = verify(ctx, ACTOR, of_print)
+        assert (matched.decision, matched.model_id in PRINTS) == (Decision.MATCH, True)
+
+
+def test_a_model_of_another_kind_never_decides_over_a_print(
+    live: tuple[Recognition, FakeLiveModels],
+) -> None:
+    """Not even where its descriptor came to lie beside the print's own."""
+    ctx, models = live
+    models.active_id = "prints"
+    enrol(ctx, "ada", 1)
     models.active_id = "faces"
-    of_print = VerifyRequest("vault", print_png(1, 1), "print")
-    assert verify(ctx, ACTOR, of_print).decision is Decision.MATCH
+    strange = models.get("faces")
+    (template,) = templates(ctx, "ada")
+    capture = prepare_capture(SampleImage(print_png(1), None, None, ctx.limits), PREPARATION)
+    with ctx.store.write() as tx:
+        descriptor = embed_reference(strange, capture.prepared)
+        tx.templates.add_descriptor(template.id, strange.id, descriptor)
+    of_print = VerifyRequest("default", print_png(1, 1), "ada", fmr=0.01)
+    assert verify(ctx, ACTOR, of_print).model_id == "prints"
+    found = identify(ctx, ACTOR, IdentifyRequest("default", print_png(1, 1)))
+    assert [candidate.model_id for candidate in found.candidates] == ["prints"]
+    models.refused.add("prints")
+    assert verify(ctx, ACTOR, of_print).decision is Decision.NO_MATCH
+
+
+def test_models_of_pictures_that_do_not_say_of_what_are_of_no_kind_but_their_own() -> None:
+    assert picture_model("a").kind != picture_model("b").kind
+    assert model("a").kind == model("b").kind
 
 
 @pytest.fixture

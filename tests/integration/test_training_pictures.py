@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from io import StringIO
@@ -21,16 +22,20 @@ from typer.testing import CliRunner, Result
 from app.api.app import create_app
 from app.bootstrap.api import open_api
 from app.bootstrap.home import Home, open_home
+from app.bootstrap.training import train_recipe
 from app.cli.commands import app
 from app.cli.training_display import training_display
 from app.core.errors import Cancelled, InvalidInput
 from app.core.params import PictureParams
 from app.core.records import JobState, ModelAlias, Scope
+from app.evaluation.run_record import json_ready
 from app.learning.recipe_book import RECIPE_BOOK
+from app.learning.siamese.improved import STRIPES
 from app.learning.siamese.originals import STRIPES_ORIGINAL
 from app.learning.siamese.recipe import LossParams, PairingParams
 from app.learning.siamese.stripes import stripe_scan
 from app.networks.device import find_device
+from app.networks.restore import read_params, restore_encoder
 from app.services.context import Actor
 from app.services.keys import create_key
 from app.services.submit_training import TrainingFolders
@@ -38,6 +43,7 @@ from app.services.train_model import Training, TrainingOutcome, train_model
 from app.services.training_spec import TrainingSpec
 from app.settings import Settings
 from tests.fakes.api import served
+from tests.fakes.pictures import picture_png
 from tests.integration.test_training_job import TINY, grow_here, serve, stored, work
 from tests.small_model import shipped_id
 
@@ -162,6 +168,87 @@ def test_on_the_command_line_beside_a_champion_of_fingerprints(
     assert refused.stderr.startswith("invalid_training_spec: fingers")
 
 
+def brought(**changed: Any) -> dict[str, Any]:
+    """A recipe that is no built-in one, as data."""
+    found: dict[str, Any] = json_ready(QUICK_STRIPES.to_dict())
+    return found | {"name": "my-stripes"} | changed
+
+
+@pytest.mark.usefixtures("_unseen")
+def test_a_recipe_in_a_file_is_trained_and_begun_from(model_home: Path, tmp_path: Path) -> None:
+    mine = tmp_path / "mine.json"
+    mine.write_text(json.dumps(brought()))
+    first = whorl("train", "--recipe", mine, "--epochs", 2, "--scratch")
+    assert first.exit_code == 0, first.stderr
+    # Its name is known from then on, as that of weights to begin with and of a model to use.
+    second = whorl("train", "--recipe", "quick-stripes", "--epochs", 1, "--transfer", "my-stripes")
+    assert second.exit_code == 0, second.stderr
+    with open_home(Settings()) as home:
+        begun = home.registry.manifest(second.stdout.strip())
+        assert begun.parent == first.stdout.strip()
+        assert begun.training["recipe"]["transfer"] == "my-stripes"
+        assert home.registry.manifest(begun.parent).training["recipe"]["name"] == "my-stripes"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("{", "is not JSON"),
+        ("[]", "must hold a recipe"),
+        ('{"name": "mine"}', "needs summary, data"),
+        (json.dumps({"name": "my-stripes", "laps": 3}), "does not know laps"),
+        (json.dumps(brought(name="stripes")), "built-in recipe"),
+    ],
+)
+def test_a_file_without_a_recipe_is_refused(
+    model_home: Path, tmp_path: Path, text: str, said: str
+) -> None:
+    mine = tmp_path / "mine.json"
+    mine.write_text(text)
+    refused = whorl("train", "--recipe", mine)
+    assert refused.exit_code == 2
+    assert refused.stderr.startswith("invalid_recipe: ")
+    assert said in refused.stderr
+    missing = whorl("train", "--recipe", tmp_path / "none.json")
+    assert missing.stderr.startswith("unusable_file: ")
+
+
+def test_a_recipe_is_trained_by_a_python_call(
+    model_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[dict[str, Any]] = []
+    home = tmp_path / "home of one's own"
+    outcome = train_recipe("stripes", home=home, epochs=2, seed=3, progress=told.append)
+    assert told[-1]["phase"] == "publishing"
+    settings = Settings().model_copy(update={"home": home})
+    with open_home(settings) as opened:
+        manifest = opened.registry.verify(outcome.model_id)
+        assert set(manifest.files) >= FILES
+        assert (
+            manifest.training["recipe"]["schedule"] | {"epochs": 2, "seed": 3}
+            == (manifest.training["recipe"]["schedule"])
+        )
+        encoder = restore_encoder(opened.registry, manifest)
+        assert encoder.output.shape[1:] == (1, 1, 16)
+        assert read_params(manifest) == (STRIPES.preparation, STRIPES.matching)
+    # A recipe itself does as well, and publishes where it is told to.
+    monkeypatch.setattr("app.learning.siamese.train.picture_sheets", lambda *_: {})
+    mine = replace(QUICK_STRIPES, name="my-stripes")
+    again = train_recipe(mine, home=home, epochs=1, out=tmp_path / "out")
+    assert (tmp_path / "out" / again.model_id / "manifest.json").is_file()
+    with pytest.raises(InvalidInput) as caught:
+        train_recipe(replace(STRIPES, summary="changed"), home=home)
+    assert caught.value.slug == "invalid_recipe"
+
+
+def test_what_was_read_is_shown_once() -> None:
+    shown = StringIO()
+    with training_display(Console(file=shown, width=200)) as display:
+        for _ in range(2):
+            display({"phase": "reading pictures", "notes": ["2 skipped: blank (a.png, b.png)"]})
+    assert shown.getvalue().count("2 skipped: blank (a.png, b.png)") == 1
+
+
 def test_each_diagnosis_is_shown_once() -> None:
     shown = StringIO()
     screen = Console(file=shown, width=200)
@@ -182,7 +269,14 @@ def test_over_http_from_the_order_to_a_decision(settings: Settings) -> None:
             refused = client.post("/train", json=order | {"steps": 5})
             assert (refused.status_code, refused.json()["slug"]) == (422, "invalid_training_spec")
             assert refused.json()["context"]["fields"] == ["steps"]
-            job_id = client.post("/train", json=order).json()["job_id"]
+            broken = client.post("/train", json=order | {"recipe": brought(laps=3)})
+            assert (broken.status_code, broken.json()["slug"]) == (422, "invalid_recipe")
+            assert "laps" in broken.json()["detail"]
+            nothing = client.post("/train", json=order | {"recipe": ["stripes"]})
+            assert (nothing.status_code, nothing.json()["slug"]) == (422, "invalid_request")
+            answer = client.post("/train", json=order | {"recipe": brought()})
+            assert answer.json()["spec"]["recipe_data"] == brought()
+            job_id = answer.json()["job_id"]
         work(settings)
         job = stored(home, job_id)
         assert (job.state, job.problem) == (JobState.SUCCEEDED, None)
@@ -225,15 +319,38 @@ def test_only_a_champion_of_its_kind_is_tuned_and_compared_with(
     first = train(home, settings, "quick-stripes", promote="if_better")
     assert (first.promote, first.compared_with, first.result["gate"]) == (True, None, None)
     champion(home, first.model_id)
-    tuned = train(home, settings, "quick-stripes", promote="if_better", seed=2)
+    tuned = train(home, settings, "quick-stripes", promote="if_better", epochs=1)
     assert home.registry.manifest(tuned.model_id).parent == first.model_id
     assert tuned.compared_with == first.model_id
     assert "stripes: EER" in tuned.result["gate"]["reasons"][1]
-    fresh = train(home, settings, "quick-stripes", base="scratch", seed=2)
+    fresh = train(home, settings, "quick-stripes", base="scratch")
     assert home.registry.manifest(fresh.model_id).parent is None
     assert fresh.compared_with == first.model_id
     later = train(home, settings, "later-stripes", base="scratch")
     assert home.registry.manifest(later.model_id).parent == fresh.model_id
+
+
+@pytest.mark.usefixtures("_unseen")
+def test_a_model_of_another_split_is_neither_tuned_nor_compared_with(
+    settings: Settings, home: Home
+) -> None:
+    first = train(home, settings, "quick-stripes", epochs=1)
+    champion(home, first.model_id)
+    told: list[dict[str, Any]] = []
+    other = train(
+        home, settings, "quick-stripes", told.append, epochs=1, seed=2, promote="if_better"
+    )
+    manifest = home.registry.manifest(other.model_id)
+    assert manifest.parent is None
+    assert manifest.training["began"].startswith("from fresh weights; not from the model in ser")
+    assert any("from fresh weights" in note for at in told for note in at.get("notes", ()))
+    assert other.promote is False
+    (reason,) = other.result["gate"]["reasons"]
+    assert "learned from some of the pictures that this one is measured on" in reason
+
+    with pytest.raises(InvalidInput) as caught:  # the newest one's seed is 2
+        train(home, settings, "later-stripes", base="scratch", epochs=1)
+    assert caught.value.slug == "transfer_of_other_split"
 
 
 @pytest.mark.usefixtures("_unseen")
@@ -264,31 +381,51 @@ def test_neither_kind_replaces_the_other_unasked(settings: Settings, home: Home)
 
 
 def _folder(settings: Settings) -> str:
-    """Four stripes of each of two persons, and a file that is none."""
+    """Four pictures of each of ten persons, and a file that is none."""
     root = settings.train_root
     assert root is not None
     folder = root / "stripes"
     folder.mkdir(exist_ok=True)
-    for person, finger in enumerate(("vertical", "horizontal"), 1):
-        for scan in range(8):
-            (folder / f"{person}_{scan + 1}.png").write_bytes(stripe_png(finger, scan))
+    for person in range(1, 11):
+        for scan in range(1, 5):
+            (folder / f"{person}_{scan}.png").write_bytes(picture_png(person, scan))
     (folder / "1_99.png").write_bytes(b"broken")
     return "stripes"
 
 
+def _packed(settings: Settings) -> str:
+    """The same folder as an archive."""
+    assert settings.train_root is not None
+    folder = settings.train_root / _folder(settings)
+    return Path(shutil.make_archive(str(folder), "zip", folder)).name
+
+
 @pytest.mark.usefixtures("_unseen")
-def test_pictures_of_ones_own_are_learned_from(settings: Settings, home: Home) -> None:
-    pattern = r"(?P<finger>\d+)_\d+"
+@pytest.mark.parametrize("given", [_folder, _packed])
+def test_pictures_of_ones_own_are_learned_from(
+    settings: Settings, home: Home, given: Callable[[Settings], str]
+) -> None:
+    told: list[dict[str, Any]] = []
     outcome = train(
-        home, settings, "quick-stripes", data="folder", folder=_folder(settings), pattern=pattern
+        home,
+        settings,
+        "quick-stripes",
+        told.append,
+        data="folder",
+        folder=given(settings),
+        pattern=r"(?P<finger>\d+)_\d+",
     )
     manifest = home.registry.manifest(outcome.model_id)
     assert set(manifest.metrics) == {"site"}
     data = manifest.training["data"]
     assert (data["kind"], data["skipped"]) == ("folder", 1)
-    assert list(data["first_skipped"]) == ["1_99.png"]
-    assert data["reading"][0].startswith("16 pictures of 2 classes")
-    assert any("1_99.png" in line for line in data["reading"])
+    assert (data["split"]["by"], data["split"]["seed"]) == ("subject", 1)
+    assert data["reading"][0].startswith("40 pictures of 10 classes")
+    assert data["reading"][-1].startswith("subjects are parted")
+    assert "1_99.png" not in json.dumps(manifest.training)
+    assert outcome.result["reading"] == data["reading"]
+    notes = [note for at in told for note in at.get("notes", ())]
+    assert any("1_99.png" in note for note in notes)
 
 
 @pytest.mark.usefixtures("_unseen")
@@ -319,8 +456,8 @@ def test_a_data_set_that_is_not_there_is_said(
 def test_too_few_pictures_are_said_before_the_fit(settings: Settings, home: Home) -> None:
     folder = settings.train_root / _folder(settings) if settings.train_root else None
     assert folder is not None
-    for scan in range(4, 9):
-        for person in (1, 2):
+    for scan in range(2, 5):
+        for person in range(2, 11):
             (folder / f"{person}_{scan}.png").unlink()
     told: list[dict[str, Any]] = []
     said = {"data": "folder", "folder": "stripes", "pattern": r"(?P<finger>\d+)_\d+"}
@@ -328,3 +465,20 @@ def test_too_few_pictures_are_said_before_the_fit(settings: Settings, home: Home
         train(home, settings, "quick-stripes", told.append, **said)
     assert caught.value.slug == "too_few_pictures"
     assert {at["phase"] for at in told} == {"reading pictures"}
+
+
+def test_contact_sheets_are_left_by_a_fit_that_fails(
+    settings: Settings, home: Home, tmp_path: Path
+) -> None:
+    def stop(at: dict[str, Any]) -> None:
+        if at["phase"] == "training":
+            raise Cancelled("enough")
+
+    tools = replace(tools_of(home, settings), work=tmp_path / "work")
+    for spec in (TrainingSpec("quick-stripes"), TrainingSpec("tiny", steps=2)):
+        with pytest.raises(Cancelled):
+            train_model(tools, spec, stop)
+        sheets = {path.name for path in (tmp_path / "work").glob("*.png")}
+        assert sheets == FILES - {"training.png"}
+        for name in sheets:
+            (tmp_path / "work" / name).unlink()

@@ -144,7 +144,43 @@ def test_patterns_compile(pattern: str) -> None:
 def test_a_training_order_is_one_for_the_worker() -> None:
     body = TrainBody.model_validate({"steps": 5, "promote": "if_better"}, strict=True)
     assert TrainingSpec.from_dict(body.model_dump()) == TrainingSpec(steps=5, promote="if_better")
-    assert TrainBody().model_dump() == TrainingSpec().to_dict()
+    assert TrainBody().model_dump() | {"recipe_data": None} == TrainingSpec().to_dict()
+
+
+def test_a_training_order_may_bring_its_recipe() -> None:
+    brought = {"name": "mine", "loss": {"kind": "contrastive"}}
+    body = TrainBody.model_validate({"recipe": brought, "transfer": "stripes"}, strict=True)
+    spec = TrainingSpec.from_dict(body.model_dump())
+    assert (spec.recipe, spec.recipe_data, spec.transfer) == ("mine", brought, "stripes")
+
+
+def nested(levels: int) -> dict[str, Any]:
+    found: dict[str, Any] = {"name": "mine"}
+    for _ in range(levels):
+        found = {"name": [found]}
+    return found
+
+
+@pytest.mark.parametrize(
+    "recipe",
+    [
+        5,
+        None,
+        ["stripes"],
+        "",
+        "a b",
+        "a\n",
+        "x" * 129,
+        nested(4),
+        nested(400),
+        {"a": "x" * 65_536},
+    ],
+    ids=range(10),
+)
+def test_what_is_no_recipe_by_its_size_is_refused(recipe: Any) -> None:
+    with pytest.raises(ValidationError) as caught:
+        TrainBody.model_validate({"recipe": recipe}, strict=True)
+    assert [error["loc"] for error in caught.value.errors()] == [("recipe",)]
 
 
 def test_choices_are_named_where_none_fits() -> None:

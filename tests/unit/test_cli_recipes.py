@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from threading import Event
+from typing import Any
 
 import pytest
 
+from app.cli import recipes_files
 from app.cli.recipes_files import RunFolders, chosen, records_of, systems, with_block, write_page
 from app.cli.recipes_search import replacement
 from app.core.errors import InvalidInput
@@ -91,6 +96,17 @@ def test_a_run_is_kept_for_the_recipe_and_seed_that_made_it(folders: RunFolders)
     assert folders.kept(with_seed(longer, 1)) is None
 
 
+def test_a_run_that_was_cut_short_is_kept_for_limits_no_looser(folders: RunFolders) -> None:
+    keep(folders, replace(ran(STRIPES), stopped="after 3 of 500 epochs by the limit of 12 s"))
+    seeded = with_seed(STRIPES, 1)
+    assert folders.kept(seeded) is None
+    assert folders.kept(seeded, seconds=12.0) is not None
+    assert folders.kept(seeded, seconds=60.0) is None
+    assert folders.kept(seeded, epochs=3) is not None
+    assert folders.kept(seeded, epochs=4) is None
+    assert [run.seed for run in records_of(folders, KNOWN)["stripes"]] == [1]
+
+
 def test_runs_are_told_as_long_as_their_recipe_is_the_same(folders: RunFolders) -> None:
     changed = replace(ATT_ORIGINAL, transfer="stripes")
     unknown = replace(ATT_ORIGINAL, name="gone")
@@ -119,6 +135,54 @@ def test_the_page_is_written_around_prose(folders: RunFolders) -> None:
     assert not (folders.out / "att-faces-roc.png").exists()
     write_page(folders, KNOWN)
     assert "## att-faces\n" in folders.page.read_text("utf-8")
+
+
+def test_pages_written_side_by_side_lose_nothing(
+    folders: RunFolders, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second waits for the first, and prose written while curves are drawn stays."""
+    keep(folders, ran(STRIPES), ran(ATT_ORIGINAL))
+    drawing, go_on = Event(), Event()
+    content = recipes_files._content
+
+    def slow(system: str, runs: Any, folders: RunFolders) -> str:
+        if system == "stripes":
+            drawing.set()
+            assert go_on.wait(20)
+        return content(system, runs, folders)
+
+    monkeypatch.setattr(recipes_files, "_content", slow)
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(write_page, folders, KNOWN, "stripes")
+        assert drawing.wait(20)
+        second = pool.submit(write_page, folders, KNOWN, "att-faces-original")
+        with pytest.raises(TimeoutError):
+            second.result(0.3)
+        folders.page.write_text("# Recipes\n\nWords written meanwhile.\n", "utf-8")
+        go_on.set()
+        first.result(20)
+        second.result(20)
+    text = folders.page.read_text("utf-8")
+    assert "Words written meanwhile." in text
+    assert "## stripes\n" in text
+    assert "## att-faces\n" in text
+
+
+def test_a_page_that_cannot_be_written_stays_as_it_was(
+    folders: RunFolders, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keep(folders, ran(STRIPES))
+    write_page(folders, KNOWN)
+    before = folders.page.read_bytes()
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "replace", full)
+    with pytest.raises(OSError, match="No space"):
+        write_page(folders, KNOWN)
+    assert folders.page.read_bytes() == before
+    assert not list(folders.out.parent.rglob("*.partial"))
 
 
 def test_only_drawn_pictures_may_lie_beside_the_page(folders: RunFolders) -> None:

@@ -11,6 +11,8 @@ from app.core.errors import InvalidInput
 from app.evaluation.decisions import (
     DecisionCounts,
     accuracy,
+    balanced_accuracy,
+    balanced_threshold,
     best_accuracy_threshold,
     decide_counts,
     labelled_scores,
@@ -82,6 +84,45 @@ def test_the_best_threshold_lies_between_scores() -> None:
     assert best_accuracy_threshold([0.5, near], [False, True]) == near
 
 
+@given(BOTH, LEVELS)
+def test_balanced_accuracy_is_that_of_kinds_of_equal_weight(pairs: Drawn, threshold: float) -> None:
+    scores, same = apart(pairs)
+    found = balanced_accuracy(scores, same, threshold)
+    genuine = [score >= threshold for score, is_same in pairs if is_same]
+    impostor = [score < threshold for score, is_same in pairs if not is_same]
+    assert found == pytest.approx((np.mean(genuine) + np.mean(impostor)) / 2)
+    # As often as one likes is each impostor pair counted.
+    often = pairs + [pair for pair in pairs if not pair[1]] * 3
+    assert balanced_accuracy(*apart(often), threshold) == pytest.approx(found)
+    for as_counted in (pairs, often):
+        if sum(kind for _, kind in as_counted) * 2 == len(as_counted):
+            counts = decide_counts(*apart(as_counted), threshold)
+            assert accuracy(counts) == pytest.approx(found)
+
+
+@given(BOTH)
+def test_no_threshold_has_a_higher_balanced_accuracy(pairs: Drawn) -> None:
+    scores, same = apart(pairs)
+    best = balanced_threshold(scores, same)
+    reached = balanced_accuracy(scores, same, best)
+    for threshold in {*scores, np.nextafter(max(scores), np.inf)}:
+        assert balanced_accuracy(scores, same, threshold) <= reached + 1e-9
+    order = np.random.default_rng(len(pairs)).permutation(len(pairs))
+    assert balanced_threshold(np.array(scores)[order], np.array(same)[order]) == best
+
+
+def test_the_balanced_threshold_is_as_far_from_either_kind() -> None:
+    assert balanced_threshold([0.0, 0.25, 0.75, 1.0], [False, False, True, True]) == 0.5
+    # However many impostor pairs there are: the most accurate threshold would refuse all.
+    scores, same = [0.6, 0.4] + [0.1] * 90 + [0.5] * 8, [True] * 2 + [False] * 98
+    assert balanced_threshold(scores, same) == pytest.approx(0.25)
+    assert balanced_accuracy(scores, same, 0.25) == pytest.approx((1 + 90 / 98) / 2)
+    # Two that are equally good with a worse one between them: not in the middle of both.
+    assert balanced_threshold([3, 2, 1, 0], [True, False, True, False]) == 2.5
+    near = np.nextafter(0.5, 1.0)
+    assert balanced_threshold([0.5, near], [False, True]) == near
+
+
 @given(BOTH, st.sampled_from([0.0, 0.25, 0.5, 0.75, 0.9, 1.0]))
 def test_recall_at_a_precision_is_that_of_the_best_threshold(pairs: Drawn, wanted: float) -> None:
     scores, same = apart(pairs)
@@ -121,7 +162,7 @@ def test_what_cannot_be_decided_is_refused() -> None:
     with pytest.raises(InvalidInput) as caught:
         decide_counts([], [], 0.0)
     assert caught.value.slug == "too_few_samples"
-    for measure in (roc_auc, precision_recall_curve):
+    for measure in (roc_auc, precision_recall_curve, balanced_threshold):
         with pytest.raises(InvalidInput, match="2 genuine and 0 impostor"):
             measure([0.1, 0.2], [True, True])
     for broken in (math.nan, math.inf):

@@ -8,6 +8,8 @@ from app.evaluation.recipe_curves import system_curves
 from app.evaluation.recipe_tables import amount, figures_table, spread, system_block
 from tests.fakes.runs import RECIPE, run_record
 
+ACCURACY = "Accuracy, pairs of single pictures"
+
 
 def rows_of(table: str) -> dict[str, list[str]]:
     """Cells by the first one of their row."""
@@ -32,9 +34,9 @@ def test_seeds_are_told_by_mean_and_range() -> None:
     seeds = [run_record(seed=k, figures={"pairs": 4.0, "accuracy": a}) for k, a in
              ((1, 0.5), (2, 0.75), (3, 1.0))]  # fmt: skip
     rows = rows_of(figures_table({"dots-original": seeds}))
-    assert rows["Accuracy"] == ["0.900", "0.750 (0.500-1.000)"]
+    assert rows[ACCURACY] == ["0.900", "0.750 (0.500-1.000)"]
     assert rows["Seeds"] == ["-", "1, 2, 3"]
-    assert "Precision" not in rows
+    assert not any(row.startswith("Precision") for row in rows)
 
 
 @pytest.mark.parametrize(
@@ -58,7 +60,7 @@ def test_recipes_stand_side_by_side_with_what_the_original_reports() -> None:
     table = figures_table(BOTH)
     assert table.splitlines()[0] == "|  | The original reports | `dots-original` | `dots` |"
     rows = rows_of(table)
-    assert rows["Accuracy"] == ["0.900", "0.750", "0.750"]
+    assert rows[ACCURACY] == ["0.900", "0.750", "0.750"]
     assert rows["Tested on"][1:] == [
         "other pictures of the classes learned from",
         "classes never seen in training",
@@ -73,7 +75,10 @@ def test_a_run_that_was_cut_short_says_so() -> None:
     short = run_record(epochs_planned=70, stopped="after 3 of 70 epochs by the limit of 60 s")
     block = system_block({"dots-original": [short]}, "dots", [])
     assert "**3 of 70, cut short**" in block
-    assert "`dots-original` with seed 1 ended after 3 of 70 epochs by the limit of 60 s" in block
+    assert (
+        "**Cut short**, so that these figures are not what the recipe can do: `dots-original` with "
+        "seed 1 (after 3 of 70 epochs by the limit of 60 s).\n"
+    ) in block
 
 
 def test_a_fit_that_found_its_end_by_itself_was_not_cut_short() -> None:
@@ -81,6 +86,31 @@ def test_a_fit_that_found_its_end_by_itself_was_not_cut_short() -> None:
         epochs_planned=70, stopped="after 3 of 70 epochs without a lower validation loss"
     )
     assert rows_of(figures_table({"dots": [early]}))["Epochs run"] == ["-", "3 of 70"]
+    block = system_block({"dots": [early]}, "dots", [])
+    assert "ut short" not in block
+    assert "Ended by themselves: `dots-original` with seed 1 (after 3 of 70 epochs without" in block
+
+
+def test_the_loss_that_an_original_reports_is_that_of_its_training() -> None:
+    figures = {"pairs": 4.0, "accuracy": 0.75, "loss": 0.5}
+    told = run_record(recipe=RECIPE | {"reported": {"loss": 0.25}}, figures=figures)
+    rows = rows_of(figures_table({"dots-original": [told]}))
+    assert rows["Training loss at the end"] == ["0.250", "0.333"]
+    assert rows["Loss of the test pairs"] == ["-", "0.500"]
+
+
+def test_claims_are_explained_where_pictures_are_enrolled() -> None:
+    figures = {"pairs": 4.0, "accuracy": 0.75, "claim_accuracy": 0.9, "rank_one": 1.0}
+    recipe = IMPROVED.recipe | {"protocol": {"one_against_all": True, "enrolled": 5}}
+    runs = BOTH | {"dots": [run_record("dots", recipe=recipe, figures=figures)]}
+    rows = rows_of(figures_table(runs))
+    assert rows["Pictures enrolled a class"] == ["-", "-", "5"]
+    assert rows["Claims decided rightly (balanced)"] == ["-", "-", "0.900"]
+    assert rows["Right class first, one against all"] == ["-", "-", "1.000"]
+    assert "A claim is one picture, the probe, against" in system_block(runs, "dots", [])
+    without = system_block(BOTH, "dots", [])
+    assert "claim" not in without
+    assert "Pictures enrolled" not in without
 
 
 def test_what_was_wrong_and_what_changed_is_told_of_the_recipe_that_says_it() -> None:

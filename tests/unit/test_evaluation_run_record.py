@@ -56,6 +56,37 @@ def test_a_run_is_not_of_a_changed_recipe(change: dict[str, Any]) -> None:
     assert not run_record().is_of(RECIPE | change)
 
 
+CUT = "after 3 of 70 epochs by the limit of 12 s"
+
+
+@pytest.mark.parametrize(
+    ("stopped", "seconds", "epochs", "reaches"),
+    [
+        ("", math.inf, None, True),
+        ("after 3 of 70 epochs without a lower validation loss", math.inf, None, True),
+        (CUT, math.inf, None, False),
+        (CUT, 12.0, None, True),
+        (CUT, 11.0, None, True),
+        (CUT, 13.0, None, False),
+        (CUT, math.inf, 3, True),
+        (CUT, math.inf, 4, False),
+        ("after 3 of 70 epochs as asked", math.inf, 3, True),
+        ("after 3 of 70 epochs as asked", math.inf, 4, False),
+        ("begun from x, ended after 5 of 9 epochs as asked", math.inf, 5, True),
+        ("begun from x, ended after 5 of 9 epochs as asked", 20.0, None, True),
+        ("begun from x, ended after 5 of 9 epochs as asked", math.inf, None, False),
+        (f"{CUT}; begun from x, ended after 5 of 9 epochs as asked", 20.0, 3, True),
+        (f"{CUT}; begun from x, ended after 5 of 9 epochs as asked", 20.0, 4, False),
+    ],
+)
+def test_a_run_that_was_cut_short_is_whole_under_limits_no_looser(
+    stopped: str, seconds: float, epochs: int | None, reaches: bool
+) -> None:
+    record = run_record(epochs_planned=70, stopped=stopped, train_s=12.0, transfer_s=20.0)
+    assert record.reaches(seconds, epochs) is reaches
+    assert record.cut_short == (not record.reaches(math.inf, None))
+
+
 def test_a_record_is_compared_as_it_comes_back_from_json() -> None:
     record = run_record(recipe=RECIPE | {"scale": [0.9, 1.1], "fill": None})
     assert record.is_of(RECIPE | {"scale": (0.9, 1.1), "fill": math.nan})

@@ -16,7 +16,7 @@ from app.core.params import Matching, PictureParams, VectorMatching
 from app.core.types import FloatArray
 from app.learning.siamese import protocol
 from app.learning.siamese.pictures import LabelledPictures, Rows
-from app.learning.siamese.protocol import OneAgainstAll, claim_accuracy, claim_threshold, pair_loss
+from app.learning.siamese.protocol import pair_loss
 from app.learning.siamese.recipe import (
     PAIR_LOSSES,
     DataParams,
@@ -192,47 +192,17 @@ def test_turns_enroll_pictures_that_are_not_searched_for(
 # --- claims --------------------------------------------------------------------------------------
 
 
-def claims(genuine: list[float], impostor: list[float]) -> OneAgainstAll:
-    none = np.zeros(0, np.int64)
-    return OneAgainstAll(
-        none, none, np.zeros((0, 0), np.float32), 1.0, floats(genuine), floats(impostor)
-    )
-
-
-def test_claims_by_hand() -> None:
-    search = claims([0.9, 0.8, 0.3], [0.1, 0.2, 0.4, 0.5])
-    # At 0.8 two of three true claims are accepted and all false ones refused; 5/6 is the most.
-    assert claim_threshold(search) == pytest.approx(0.8)
-    assert claim_accuracy(search, claim_threshold(search)) == pytest.approx(5 / 6)
-    assert claim_accuracy(search, 0.3) == pytest.approx((1 + 2 / 4) / 2)
-    assert claim_accuracy(search, 0.0) == claim_accuracy(search, 2.0) == 0.5
-    # Whatever reaches the threshold is accepted, of false claims too.
-    assert claim_accuracy(claims([0.5], [0.5]), 0.5) == 0.5
-
-
-def test_many_false_claims_weigh_no_more_than_few_true_ones() -> None:
-    # Refusing everything would be right 98 times of 100.
-    search = claims([0.6, 0.4], [0.1] * 90 + [0.5] * 8)
-    assert claim_threshold(search) == pytest.approx(0.4)
-    assert claim_accuracy(search, 0.4) == pytest.approx((1 + 90 / 98) / 2)
-
-
-SCORES = st.lists(st.integers(0, 12).map(lambda k: k / 12), min_size=1, max_size=12)
-
-
-@given(SCORES, SCORES)
-def test_no_other_score_tells_claims_apart_better(
-    genuine: list[float], impostor: list[float]
-) -> None:
-    search = claims(genuine, impostor)
-    best = claim_accuracy(search, claim_threshold(search))
-    levels = [float(level) for level in (*search.genuine, *search.impostor)]
-    assert claim_threshold(search) in levels
-    assert best == max(claim_accuracy(search, level) for level in levels)
+def test_claims_are_all_true_ones_and_all_false_ones() -> None:
+    pictures, cells = TWO_PLACES
+    found = protocol.one_against_all(pictures, cells, EUCLIDEAN, IN_ORDER, enrolled=2)
+    scores, true = found.claims
+    np.testing.assert_array_equal(scores[true], found.genuine)
+    np.testing.assert_array_equal(scores[~true], found.impostor)
+    assert len(scores) == len(true) == 16
 
 
 PERFECT = on_a_line({"a": [0, 0.1], "b": [1, 1.1], "c": [5, 5.1]})
-FAR_APART = on_a_line({"a": [0, 3], "b": [100, 103]})
+FAR_APART = on_a_line({"a": [0, 1], "b": [100, 101]})
 
 
 def figures(rules: Protocol, validation: Seen) -> dict[str, float]:
@@ -243,7 +213,7 @@ def figures(rules: Protocol, validation: Seen) -> dict[str, float]:
 def test_claims_are_decided_by_a_threshold_of_the_validation_pictures() -> None:
     rules = Protocol(one_against_all=True)
     assert figures(rules, PERFECT)["claim_accuracy"] == 1.0
-    # 3 apart is genuine there: a and b, 1 apart, are taken for each other, c, 4 away, is not.
+    # Between 1/2 and 1/100 lies a threshold that a and b, 1 apart, reach, and c, 4 away, does not.
     assert figures(rules, FAR_APART)["claim_accuracy"] == pytest.approx((1 + 4 / 6) / 2)
 
 

@@ -160,6 +160,7 @@ def test_a_description_counts_conditions_and_gives_few_examples() -> None:
         "3 classes have one picture only: they make impostor pairs only",
         "5 skipped: no image (0.txt, 1.txt, 2.txt, ...)",
     ]
+    assert describe_reading(pictures, examples=0)[3:] == ["5 skipped: no image"]
 
 
 def test_nothing_usable_is_refused(tmp_path: Path) -> None:

@@ -133,6 +133,26 @@ def test_a_folder_must_be_there(root: Path, folder: str) -> None:
     assert caught.value.slug == "folder_not_found"
 
 
+def test_a_recipe_of_pictures_also_takes_an_archive(root: Path) -> None:
+    folders = TrainingFolders((root,))
+    for name in ("faces.zip", "faces.tar.gz", "faces.mat"):
+        (root / name).write_bytes(b"")
+        assert folders.resolve_pictures(name) == (root / name).resolve()
+        with pytest.raises(InvalidInput, match="only recipes of pictures take archives"):
+            folders.resolve(name)
+    assert folders.resolve_pictures("prints") == (root / "prints").resolve()
+    (root.parent / "secret" / "faces.zip").write_bytes(b"")
+    (root / "link.zip").symlink_to(root / "faces.zip")
+    (root / "folder.zip").mkdir()
+    assert folders.resolve_pictures("folder.zip").is_dir()
+    refused = {"missing.zip": "found", "file": "found", "link.zip": "allowed"}
+    refused |= {"../secret/faces.zip": "allowed", "out/faces.zip": "allowed"}
+    for name, why in refused.items():
+        with pytest.raises(InvalidInput) as caught:
+            folders.resolve_pictures(name)
+        assert caught.value.slug.endswith(why)
+
+
 def test_without_roots_nothing_is_allowed(root: Path) -> None:
     with pytest.raises(InvalidInput) as caught:
         TrainingFolders(()).resolve(str(root))

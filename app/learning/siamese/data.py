@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from app.core.errors import InvalidInput
 from app.learning.prints import Report
-from app.learning.siamese.pairing import REFERENCE
-from app.learning.siamese.pictures import LabelledPictures
+from app.learning.siamese.pairing import REFERENCE, PairSampler
+from app.learning.siamese.pictures import PARTS, LabelledPictures
 from app.learning.siamese.recipe import DataParams, SiameseRecipe
 from app.learning.siamese.sources import read_pictures
 from app.learning.siamese.splits import split_by_picture, split_by_subject
@@ -16,6 +17,23 @@ from app.learning.siamese.stripes import stripe_scans
 
 Parts = tuple[LabelledPictures, LabelledPictures, LabelledPictures]
 """Training, validation, test."""
+ORIGINAL = "-original"
+"""Ends the names of recipes that reproduce somebody's attempt, its split included."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gathered:
+    """A recipe's pictures.
+
+    Attributes:
+        data: how they were split and are paired; the recipe's own but for one's own pictures, which
+            need not be what it was made for.
+        changes: a sentence for each difference from the recipe.
+    """
+
+    parts: Parts
+    data: DataParams
+    changes: tuple[str, ...] = ()
 
 
 def recipe_pictures(
@@ -27,11 +45,27 @@ def recipe_pictures(
     report: Report | None = None,
     told: Callable[[LabelledPictures], None] | None = None,
 ) -> Parts:
+    """The parts alone of what ``gather_pictures`` finds."""
+    return gather_pictures(
+        recipe, datasets, folder=folder, pattern=pattern, report=report, told=told
+    ).parts
+
+
+def gather_pictures(
+    recipe: SiameseRecipe,
+    datasets: Path,
+    *,
+    folder: Path | None = None,
+    pattern: str | None = None,
+    report: Report | None = None,
+    told: Callable[[LabelledPictures], None] | None = None,
+) -> Gathered:
     """Read the recipe's data set and split it as the recipe says.
 
     Args:
         datasets: folder of all data sets.
-        folder: labelled pictures of one's own instead of the recipe's data set.
+        folder: labelled pictures of one's own instead of the recipe's data set: a folder, an
+            archive or whatever else ``sources.read_pictures`` takes.
         told: what was read, with what was left out, before it is parted.
 
     Raises:
@@ -39,20 +73,66 @@ def recipe_pictures(
             subjects to split.
     """
     data, seed = recipe.data, recipe.schedule.seed
-    if folder is None and data.kind == "stripes":
+    if folder is not None:
+        read = read_pictures(folder, recipe.preparation, pattern=pattern, report=report)
+    elif data.kind == "stripes":
         read = stripe_scans(data.scans, seed, recipe.preparation)
-    elif folder is None and data.split == "given":
-        return _given(recipe, datasets / data.path, report, told)
+    elif data.split == "given":
+        return Gathered(_given(recipe, datasets / data.path, report, told), data)
     else:
-        source = folder or datasets / data.path
-        if folder is None and not source.exists():
+        source = datasets / data.path
+        if not source.exists():
             raise _not_there(recipe)
-        wanted = pattern if folder is not None else data.pattern
-        read = read_pictures(source, recipe.preparation, pattern=wanted, report=report)
+        read = read_pictures(source, recipe.preparation, pattern=data.pattern, report=report)
     if told is not None:
         told(read)
+    changes: tuple[str, ...] = ()
+    if folder is not None:
+        data, changes = _own(recipe, read)
     train, validation, test = _split(read, data, seed)
-    return train, validation, test
+    return Gathered((train, validation, test), data, changes)
+
+
+def _own(recipe: SiameseRecipe, read: LabelledPictures) -> tuple[DataParams, tuple[str, ...]]:
+    """How one's own pictures are split and paired, and what of that the recipe does not say."""
+    data, changes = recipe.data, []
+    reproduces = recipe.name.endswith(ORIGINAL) and data.split != "given"
+    if data.split != "subject" and not reproduces:
+        data = replace(data, split="subject")
+        changes.append("subjects are parted, so that the figures are of people never seen")
+    if data.mixed_conditions and REFERENCE not in read.conditions:
+        data = replace(data, mixed_conditions=False)
+        changes.append(
+            f"no picture has the condition {REFERENCE!r}, so pairs are of any two pictures"
+        )
+    return data, tuple(changes)
+
+
+def require_measurable(parts: Parts, mixed: bool) -> None:
+    """Make sure that all parts have pairs of both kinds: before the fit, which may take hours.
+
+    Args:
+        mixed: whether pairs are of two conditions, see ``pairing.PairSampler``.
+
+    Raises:
+        InvalidInput: one has not (``too_few_pictures``).
+    """
+    for name, part in zip(PARTS, parts, strict=True):
+        sampler = PairSampler(part, mixed)
+        if sampler.has_genuine and sampler.has_impostor:
+            continue
+        lacking = "impostor" if sampler.has_genuine else "genuine"
+        of_condition = f", of them one of the condition {REFERENCE!r}" if mixed else ""
+        classes = len(set(part.classes))
+        raise InvalidInput(
+            f"the {name} part has {len(part)} pictures of {classes} classes, of which no {lacking} "
+            "pair can be made; it needs two classes, and two pictures of one of them"
+            f"{of_condition}: give more subjects, and several pictures of each",
+            slug="too_few_pictures",
+            part=name,
+            pictures=len(part),
+            classes=classes,
+        )
 
 
 def _split(read: LabelledPictures, data: DataParams, seed: int) -> tuple[LabelledPictures, ...]:

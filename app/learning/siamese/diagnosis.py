@@ -41,7 +41,7 @@ def diagnose(
     loss: LossParams,
     mean_loss: float,
     *,
-    pairs: Pairs,
+    pairs: Pairs | None,
     relu_output: bool,
 ) -> list[Symptom]:
     """Look for what makes Siamese fits stall.
@@ -50,7 +50,8 @@ def diagnose(
         cells: [n, ...] embeddings of some pictures.
         shown: pairs of these.
         mean_loss: of the epoch.
-        pairs: all of the epoch.
+        pairs: all of the epoch; None where the loss takes whole batches, for then nothing that is
+            said of pairs holds.
         relu_output: whether the encoder ends in an activation that cuts off below zero.
     """
     vectors = cells.reshape(len(cells), -1)
@@ -59,11 +60,13 @@ def diagnose(
         _dead_outputs(vectors) if relu_output else None,
         _collapsed(vectors, squares),
         _clamped(squares) if loss.clamped else None,
-        _unbalanced(pairs),
-        _same_pictures(pairs),
-        _constant(pairs, loss, mean_loss),
+        *([] if pairs is None else _of_pairs(pairs, loss, mean_loss)),
     ]
     return [symptom for symptom in found if symptom is not None]
+
+
+def _of_pairs(pairs: Pairs, loss: LossParams, mean_loss: float) -> list[Symptom | None]:
+    return [_unbalanced(pairs), _same_pictures(pairs), _constant(pairs, loss, mean_loss)]
 
 
 def _dead_outputs(vectors: FloatArray) -> Symptom | None:

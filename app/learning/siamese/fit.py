@@ -14,8 +14,8 @@ from keras import layers, ops
 
 from app.core.errors import WhorlError
 from app.core.params import Matching
-from app.core.types import FloatArray
 from app.learning.fit import FitProgress, Watch
+from app.learning.siamese.batches import Batches, Epoch
 from app.learning.siamese.diagnosis import Symptom, diagnose
 from app.learning.siamese.heads import (
     PairHead,
@@ -24,12 +24,11 @@ from app.learning.siamese.heads import (
     training_head,
 )
 from app.learning.siamese.network import compiled_siamese, embed_pixels, new_picture_encoder
-from app.learning.siamese.pairing import Pairs, PairSampler, class_distances
-from app.learning.siamese.pictures import LabelledPictures, Rows
-from app.learning.siamese.recipe import PAIR_LOSSES, PairingParams, SiameseRecipe
+from app.learning.siamese.pairing import Pairs, PairSampler
+from app.learning.siamese.pictures import LabelledPictures
+from app.learning.siamese.recipe import PAIR_LOSSES, LossParams, PairingParams, SiameseRecipe
 from app.networks.layer_stack import ends_in_relu
 
-DIAGNOSED_PAIRS = 256
 VALIDATION_PAIRS = 2000
 
 
@@ -132,38 +131,45 @@ def fit_siamese(
     if base is not None:
         take_over(base, encoder)
     head = training_head(recipe, int(train.labels().max()) + 1)
-    schedule, rng = recipe.schedule, np.random.default_rng(recipe.schedule.seed)
-    batches = _Batches(recipe, train, rng)
-    rows, labels, size = batches.next(None)
-    steps = math.ceil(len(rows) / size)
-    siamese = compiled_siamese(recipe, encoder, head, train.pixels, steps * schedule.epochs)
+    batches = Batches(recipe, train)
+    epoch = batches.next(None)
+    steps = math.ceil(len(epoch.rows) / epoch.batch)
+    of = recipe.schedule.epochs
+    siamese = compiled_siamese(recipe, encoder, head, train.pixels, steps * of)
     judged = _ValidationLoss(recipe, validation)
-    progress = _Progress(recipe, watch, steps, size)
+    progress = _Progress(recipe, watch, steps, epoch.batch)
     epochs: list[SiameseEpoch] = []
     train_s, stopped = 0.0, ""
-    last = min(schedule.epochs, limits.epochs or schedule.epochs)
-    for number in range(1, last + 1):
-        if number > 1:
-            rows, labels, size = batches.next(encoder)
-        began = time.monotonic()
-        ran = siamese.fit(
-            rows, labels, batch_size=size, shuffle=False, verbose=0, callbacks=[progress]
-        )
-        took = time.monotonic() - began
+    while not stopped and len(epochs) < of:
+        if epochs:
+            epoch = batches.next(encoder)
+        loss, took = _step_through(siamese, epoch, progress)
         train_s += took
-        loss = float(ran.history["loss"][-1])
-        symptoms = _symptoms(recipe, encoder, train, batches.pairs, loss)
+        symptoms = _symptoms(recipe, encoder, train, batches, loss)
+        pace = len(epoch.rows) / took
         epochs.append(
-            SiameseEpoch(number, loss, judged(encoder, head), len(rows) / took, tuple(symptoms))
+            SiameseEpoch(len(epochs) + 1, loss, judged(encoder, head), pace, tuple(symptoms))
         )
         if told is not None:
             told(epochs[-1])
         stopped = _why_stop(recipe, epochs, train_s, limits)
-        if stopped:
-            break
     finished = new_picture_encoder(recipe)
     finished.set_weights(encoder.get_weights())
     return FittedSiamese(finished, finished_matching(recipe, head), tuple(epochs), stopped, train_s)
+
+
+def _step_through(siamese: keras.Model, epoch: Epoch, progress: _Progress) -> tuple[float, float]:
+    """One epoch of training steps: the mean loss and the seconds it took."""
+    began = time.monotonic()
+    ran = siamese.fit(
+        epoch.rows,
+        epoch.labels,
+        batch_size=epoch.batch,
+        shuffle=False,
+        verbose=0,
+        callbacks=[progress],
+    )
+    return float(ran.history["loss"][-1]), time.monotonic() - began
 
 
 def take_over(base: keras.Model, encoder: keras.Model) -> list[str]:
@@ -180,55 +186,13 @@ def take_over(base: keras.Model, encoder: keras.Model) -> list[str]:
     return taken
 
 
-class _Batches:
-    """The rows and labels of every epoch, laid out batch by batch."""
-
-    def __init__(
-        self, recipe: SiameseRecipe, train: LabelledPictures, rng: np.random.Generator
-    ) -> None:
-        self._recipe, self._train, self._rng = recipe, train, rng
-        self._sampler = PairSampler(train, recipe.data.mixed_conditions)
-        self.pairs: Pairs | None = None
-
-    def next(self, encoder: keras.Model | None) -> tuple[Rows, FloatArray, int]:
-        """Rows, labels and how many of them are a batch; the encoder so far finds hard pairs."""
-        pairing, batch = self._recipe.pairing, self._recipe.schedule.batch
-        if self._recipe.loss.kind not in PAIR_LOSSES:
-            groups = [
-                rows
-                for _ in range(pairing.passes)
-                for rows in self._sampler.batches_of_classes(
-                    batch, pairing.pictures_a_class, self._rng
-                )
-            ]
-            rows = np.concatenate(groups)
-            return rows, self._sampler.labels[rows].astype(np.float32), len(groups[0])
-        if self.pairs is None or not pairing.fixed:
-            hard = pairing.hard_share > 0 and encoder is not None
-            apart = self._class_distances(encoder) if hard else None
-            self.pairs = self._sampler.draw(pairing, self._rng, apart)
-        return *twin_layout(self.pairs, batch), 2 * batch
-
-    def _class_distances(self, encoder: keras.Model) -> FloatArray:
-        cells = embed_pixels(encoder, self._train.pixels)
-        return class_distances(cells.reshape(len(cells), -1), self._sampler.labels)
-
-
-def twin_layout(pairs: Pairs, batch: int) -> tuple[Rows, FloatArray]:
-    """Rows and labels [2 pairs]: of every batch the first pictures, then the second ones."""
-    starts = range(0, len(pairs), batch)
-    same = pairs.same.astype(np.float32)
-    rows = [r[k : k + batch] for k in starts for r in (pairs.first, pairs.second)]
-    return np.concatenate(rows), np.concatenate([same[k : k + batch] for k in starts for _ in "ab"])
-
-
 class _ValidationLoss:
     """The loss of fixed validation pairs; NaN without genuine ones, or where it is not of pairs."""
 
     def __init__(self, recipe: SiameseRecipe, validation: LabelledPictures) -> None:
         self._loss = recipe.loss
         if self._loss.kind == "batch_contrastive":  # over pairs it is the plain contrastive loss
-            self._loss = type(self._loss)("contrastive", margin=self._loss.margin)
+            self._loss = LossParams("contrastive", margin=self._loss.margin)
         rng = np.random.default_rng(0)
         sampler = PairSampler(validation, recipe.data.mixed_conditions)
         balanced = PairingParams("balanced", pairs=VALIDATION_PAIRS)
@@ -246,7 +210,8 @@ class _ValidationLoss:
             return math.nan
         judge = head if isinstance(head, PairHead) else PairHead(self._loss)
         cells = embed_pixels(encoder, self._pixels)[self._places]
-        found = pair_losses(self._loss, judge(ops.convert_to_tensor(cells)), self._same)
+        same = ops.convert_to_tensor(self._same)
+        found = pair_losses(self._loss, judge(ops.convert_to_tensor(cells)), same)
         return float(ops.convert_to_numpy(ops.mean(found)))
 
 
@@ -254,17 +219,18 @@ def _symptoms(
     recipe: SiameseRecipe,
     encoder: keras.Model,
     train: LabelledPictures,
-    pairs: Pairs | None,
+    batches: Batches,
     loss: float,
 ) -> list[Symptom]:
-    if pairs is None:
+    some = batches.looked_at()
+    if some is None:
         return []
-    some = pairs.some(DIAGNOSED_PAIRS)
     used, places = np.unique(np.concatenate([some.first, some.second]), return_inverse=True)
     first, second = np.split(places.astype(np.int64), 2)
     cells = embed_pixels(encoder, train.pixels[used])
     shown = Pairs(first, second, some.same)
-    return diagnose(cells, shown, recipe.loss, loss, pairs=pairs, relu_output=ends_in_relu(encoder))
+    relu = ends_in_relu(encoder)
+    return diagnose(cells, shown, recipe.loss, loss, pairs=batches.pairs, relu_output=relu)
 
 
 def _why_stop(

@@ -33,6 +33,10 @@ class PairHead(layers.Layer):  # type: ignore[misc]
         if kind == "binary_crossentropy_difference":
             self.offsets = self.add_weight(shape=(channels,), initializer="zeros", name="offsets")
 
+    def compute_output_shape(self, shape: Any) -> tuple[None]:  # noqa: ARG002
+        """Half as many numbers as pictures, which no backend can tell without their count."""
+        return (None,)
+
     def call(self, embeddings: Any) -> Any:
         """[2n, ..., channels] -> [n]."""
         first, second = ops.split(ops.reshape(embeddings, (-1, embeddings.shape[-1])), 2)
@@ -81,10 +85,32 @@ class ClassCosines(layers.Layer):  # type: ignore[misc]
         return ops.matmul(flat, ops.normalize(self.directions, axis=0))
 
 
+class CellCover(layers.Layer):  # type: ignore[misc]
+    """Cells [n, rows, cols, channels] with one channel more: 1 where a cell is compared, else 0.
+
+    In training some cells of every picture are left out.
+    """
+
+    def __init__(self, dropped: float, seed: int, **kwargs: Any) -> None:
+        super().__init__(**{**kwargs, "dtype": "float32"})
+        self.dropped = dropped
+        self._random = keras.random.SeedGenerator(seed)
+
+    def call(self, cells: Any, training: bool | None = None) -> Any:
+        """[n, rows, cols, channels] -> [n, rows, cols, channels + 1]."""
+        cover = ops.ones_like(cells[..., :1])
+        if training and self.dropped:
+            drawn = keras.random.uniform(ops.shape(cover), seed=self._random)
+            cover = ops.cast(drawn >= self.dropped, "float32")
+        return ops.concatenate([cells, cover], axis=-1)
+
+
 def training_head(recipe: SiameseRecipe, classes: int) -> layers.Layer | None:
     """The layer between embeddings and loss; None where the loss takes embeddings."""
     if recipe.loss.kind in PAIR_LOSSES:
         return PairHead(recipe.loss, name="head")
+    if recipe.loss.kind == "supervised_contrastive":
+        return CellCover(recipe.loss.dropped_cells, recipe.schedule.seed, name="head")
     if recipe.loss.kind == "additive_margin_softmax":
         return ClassCosines(classes, name="head")
     return None
@@ -109,14 +135,6 @@ class SiameseLoss(keras.losses.Loss):  # type: ignore[misc]
     def __init__(self, params: LossParams) -> None:
         super().__init__(name=params.kind, dtype="float32")
         self.params = params
-        self._random = keras.random.SeedGenerator(1)
-
-    def _cover(self, cells: Any) -> Any:
-        """Which cells [n, rows, cols] of a batch are compared."""
-        shape, dropped = ops.shape(cells)[:3], self.params.dropped_cells
-        if not dropped:
-            return ops.ones(shape, "float32")
-        return ops.cast(keras.random.uniform(shape, seed=self._random) >= dropped, "float32")
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
         """Losses, [n] or the batch's mean."""
@@ -126,7 +144,8 @@ class SiameseLoss(keras.losses.Loss):  # type: ignore[misc]
         if params.kind == "additive_margin_softmax":
             return losses.additive_margin_softmax(y_pred, labels, params.scale, params.margin)
         if params.kind == "supervised_contrastive":
-            scores = grid_scores(y_pred, self._cover(y_pred), 1.0, params.shift_cells)
+            cells, cover = y_pred[..., :-1], y_pred[..., -1]
+            scores = grid_scores(cells, cover, 1.0, params.shift_cells)
             return losses.supervised_contrast(scores, labels, params.scale, params.margin)
         flat = ops.reshape(y_pred, (-1, y_pred.shape[-1]))
         whole = losses.triplet_semi_hard if params.kind == "triplet" else losses.batch_contrastive

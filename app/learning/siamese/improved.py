@@ -160,12 +160,12 @@ FACES = SiameseRecipe(
     matching=MatchingParams(rotations_deg=(0.0,), max_shift_cells=1, min_overlap_cells=30.0),
     protocol=Protocol("validation", one_against_all=True, enrolled=5),
     wrong=(
-        "The persons of the test were learned from, the threshold was read off a plot of the very "
-        "test, 4.5 million multiply-adds a pixel row of 11 x 11 filters learn little from 280 "
-        "pictures, and a clamped distance into a sigmoid starts flat."
+        "The persons of the test were learned from, the threshold was read off a plot of that very "
+        "test, wide layers of up to 11 x 11 filters learn little from six pictures a person, and a "
+        "distance into a sigmoid starts where it hardly has a gradient."
     ),
     changed=(
-        "Persons apart, residual blocks with batch normalisation at a tenth of the cost, strong "
+        "Persons apart, residual blocks with batch normalisation at a fraction of the cost, strong "
         "augmentation, every pair of a batch, a third of the cells dropped so that every part of a "
         "face has to tell persons apart, the threshold from persons kept for it, and five pictures "
         "enrolled as a door would."

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 import keras
@@ -13,6 +15,9 @@ from app.learning.siamese.augmentation import Augment
 from app.learning.siamese.heads import SiameseLoss
 from app.learning.siamese.recipe import FitSchedule, SiameseRecipe
 from app.networks.encoder import build_encoder
+from app.networks.forward import inference_function, run_padded
+
+Run = Callable[[FloatArray], FloatArray]
 
 WARMUP_SHARE = 0.05
 
@@ -88,11 +93,23 @@ def _optimizer(schedule: FitSchedule, steps: int) -> keras.optimizers.Optimizer:
     return kinds[schedule.optimizer](rate, **decay)
 
 
+@lru_cache(maxsize=2)
+def _graph_of(encoder: keras.Model) -> Run:
+    return inference_function(encoder)
+
+
+def _run_of(encoder: keras.Model) -> Run:
+    """The encoder as a function; TensorFlow's graph follows the weights, so it is made but once.
+
+    JAX compiles the weights in as constants.
+    """
+    kept = keras.backend.backend() == "tensorflow"
+    return _graph_of(encoder) if kept else inference_function(encoder)
+
+
 def embed_pixels(encoder: keras.Model, pixels: FloatArray, batch: int = 256) -> FloatArray:
     """Cells [n, rows, cols, channels] of pictures [n, height, width], as they are in service."""
-    from app.networks.forward import inference_function, run_padded
-
-    run = inference_function(encoder)
+    run = _run_of(encoder)
     size = min(batch, len(pixels))
     inputs = (
         np.stack([part, np.ones_like(part)], axis=-1)

@@ -74,6 +74,12 @@ class PairSampler:
         """Whether two pictures of one class can meet."""
         return len(self._paired) > 0
 
+    @property
+    def has_impostor(self) -> bool:
+        """Whether two pictures of different classes can meet."""
+        others = len(self._pool) - self._counts[self.labels[self._anchors]]
+        return bool((others > 0).any())
+
     def draw(
         self,
         params: PairingParams,

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from app.core.types import FloatArray
 
 Rows = NDArray[np.int64]
+PARTS = ("training", "validation", "test")
+"""What a data set is split into, in this order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +49,14 @@ class LabelledPictures:
             tuple(self.conditions[k] for k in chosen),
             tuple(self.names[k] for k in chosen),
         )
+
+    def counts(self) -> dict[str, int]:
+        """Of pictures, classes and subjects."""
+        return {
+            "pictures": len(self),
+            "classes": len(set(self.classes)),
+            "subjects": len(set(self.subjects)),
+        }
 
     def labels(self) -> Rows:
         """int [n]: the classes as numbers, in order of their names."""

@@ -84,12 +84,8 @@ def measure(
         InvalidInput: genuine or impostor pairs are missing.
     """
     protocol, rng = recipe.protocol, np.random.default_rng(recipe.schedule.seed)
-    threshold = protocol.fixed_score
-    if protocol.threshold == "validation":
-        chosen = _every_pair(recipe, validation[0], rng)
-        scores = pair_scores(validation[1], chosen, matching)
-        threshold = decisions.balanced_threshold(scores, chosen.same)
     pictures, cells = test
+    threshold = _threshold(recipe, matching, validation, rng)
     pairs = balanced_pairs(recipe, pictures, rng)
     scores = pair_scores(cells, pairs, matching)
     figures = decision_figures(scores, pairs.same, threshold)
@@ -107,16 +103,27 @@ def measure(
         figures[f"accuracy_of_{protocol.shots}_shots"] = nearest_template_accuracy(
             pictures, cells, matching, protocol.shots, rng
         )
-    by_condition = {}
-    if protocol.by_condition:
-        conditions = np.asarray(pictures.conditions)[pairs.first]
-        by_condition = {
-            str(name): decision_figures(scores[rows], pairs.same[rows], threshold)
-            for name in sorted(set(conditions))
-            for rows in (np.flatnonzero(conditions == name),)
-            if 0 < pairs.same[rows].sum() < len(rows)
-        }
+    conditions = np.asarray(pictures.conditions)[pairs.first]
+    by_condition = {
+        str(name): decision_figures(scores[rows], pairs.same[rows], threshold)
+        for name in (sorted(set(conditions)) if protocol.by_condition else ())
+        for rows in (np.flatnonzero(conditions == name),)
+        if 0 < pairs.same[rows].sum() < len(rows)
+    }
     return Measured(threshold, pairs, scores, figures, by_condition, search)
+
+
+def _threshold(
+    recipe: SiameseRecipe,
+    matching: Matching,
+    validation: tuple[LabelledPictures, FloatArray],
+    rng: np.random.Generator,
+) -> float:
+    if recipe.protocol.threshold == "fixed":
+        return recipe.protocol.fixed_score
+    pictures, cells = validation
+    chosen = _every_pair(recipe, pictures, rng)
+    return decisions.balanced_threshold(pair_scores(cells, chosen, matching), chosen.same)
 
 
 def balanced_pairs(

@@ -190,8 +190,9 @@ class SiameseRecipe:
         matching: how templates of the finished model are compared; None for what the loss's
             learned head says.
         transfer: recipe whose encoder's weights are taken where layers fit, "" for none.
-        original: what the well-known attempt reports, and in ``wrong`` and ``changed`` what is
-            wrong with it and what this recipe does instead.
+        wrong, changed: what is wrong with the well-known attempt, and what this recipe does
+            instead.
+        reported: what the well-known attempt's author states.
     """
 
     name: str
@@ -207,7 +208,6 @@ class SiameseRecipe:
     augmentation: Augmentation = Augmentation()
     protocol: Protocol = Protocol()
     transfer: str = ""
-    original: str = ""
     wrong: str = ""
     changed: str = ""
     reported: Mapping[str, float] = field(default_factory=dict)
@@ -218,9 +218,21 @@ class SiameseRecipe:
         return {"height_px": height_px, "width_px": width_px, **self.architecture_params}
 
     def to_dict(self) -> dict[str, Any]:
-        """For the manifest."""
+        """For the manifest, and what ``from_dict`` reads."""
         found = asdict(self)
         return found | {
             "preparation": write_preparation(self.preparation),
             "architecture_params": self.encoder_params(),
         }
+
+    @staticmethod
+    def from_dict(data: Mapping[str, Any]) -> SiameseRecipe:
+        """Read the dict form, also after a way through JSON; what is left out is the default.
+
+        Raises:
+            ValueError: a field is unknown, missing, of the wrong type or out of range, or the
+                network would be too large; it says which and what was wanted.
+        """
+        from app.learning.siamese.recipe_data import read_recipe
+
+        return read_recipe(data)

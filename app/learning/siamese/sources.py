@@ -68,8 +68,13 @@ def read_pictures(
     return pictures
 
 
-def describe_reading(pictures: LabelledPictures) -> list[str]:
-    """What was read and what was left out and why, a line each, for people."""
+def describe_reading(pictures: LabelledPictures, examples: int = EXAMPLES) -> list[str]:
+    """What was read and what was left out and why, a line each, for people.
+
+    Args:
+        examples: names of what was left out, at most, for each reason; 0 where the lines are kept
+            with others than the pictures' owners, for a name may be a person's.
+    """
     sizes = np.bincount(pictures.labels()) if len(pictures) else np.zeros(0, np.int64)
     lines = [
         f"{_counted(len(pictures), 'picture')} of {_counted(len(sizes), 'class', 'classes')} and "
@@ -90,8 +95,9 @@ def describe_reading(pictures: LabelledPictures) -> list[str]:
     for name, reason in pictures.skipped.items():
         reasons[reason].append(name)
     for reason, names in reasons.items():
-        more = ", ..." if len(names) > EXAMPLES else ""
-        lines.append(f"{len(names):,} skipped: {reason} ({', '.join(names[:EXAMPLES])}{more})")
+        more = ", ..." if len(names) > examples else ""
+        named = f" ({', '.join(names[:examples])}{more})" if examples else ""
+        lines.append(f"{len(names):,} skipped: {reason}{named}")
     return lines
 
 

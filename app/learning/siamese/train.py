@@ -3,23 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import keras
 import numpy as np
 
-from app.core.errors import InvalidInput
-from app.core.params import Matching, PictureParams
 from app.core.types import PreparedSample
 from app.evaluation.plots import training_curve_png
 from app.evaluation.report import Evaluation
+from app.learning.contact_sheets import keep_sheets
 from app.learning.export import draft_manifest, model_files
 from app.learning.fit import FitProgress
 from app.learning.gate import GateDecision, Judged, decide
 from app.learning.progress import Phases, Sink
-from app.learning.siamese.data import Parts, recipe_pictures
+from app.learning.siamese.beginning import (
+    OWN_FOLDER,
+    Beginning,
+    PictureBase,
+    Transfer,
+    begin,
+    not_of_this_split,
+    people_of,
+    split_digest,
+    split_facts,
+)
+from app.learning.siamese.data import Parts, gather_pictures, require_measurable
 from app.learning.siamese.fit import FittedSiamese, SiameseEpoch, fit_siamese
 from app.learning.siamese.judge import (
     Embedded,
@@ -27,8 +37,7 @@ from app.learning.siamese.judge import (
     judge_pictures,
     measured_facts,
 )
-from app.learning.siamese.network import new_picture_encoder
-from app.learning.siamese.pictures import LabelledPictures
+from app.learning.siamese.pictures import PARTS, LabelledPictures
 from app.learning.siamese.protocol import measure
 from app.learning.siamese.recipe import SiameseRecipe
 from app.learning.siamese.sheets import picture_sheets
@@ -37,28 +46,8 @@ from app.learning.train import CURVE, GOLDEN_SAMPLES, Trained
 from app.matching.calibration import Calibration
 from app.networks.device import Device, training_dtype
 from app.networks.memory import keep_freed_memory
-from app.networks.weights import same_weights
 
-PARTS = ("training", "validation", "test")
 OWN_PICTURES = "site"
-NAMED_SKIPPED = 20
-
-
-@dataclass(frozen=True, slots=True)
-class PictureBase:
-    """A model of pictures in the registry: to begin with, or to be compared with."""
-
-    id: str
-    encoder: keras.Model
-    preparation: PictureParams
-    matching: Matching
-    minimum_fmr: float
-
-    def is_kind_of(self, recipe: SiameseRecipe) -> bool:
-        """Whether it sees pictures as the recipe's models do and its weights fit theirs."""
-        return self.preparation == recipe.preparation and same_weights(
-            self.encoder, new_picture_encoder(recipe)
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +59,9 @@ class PictureOrder:
         folder: labelled pictures to learn from instead of the recipe's data set.
         pattern: reads labels from their names, see ``evaluation.dataset.parse_names``.
         champion: the model in service, where it is of the recipe's kind.
-        begin_with: the model that gives the weights to begin with: all of them, or those of the
-            layers that fit; None for fresh weights.
+        tunes_champion: whether its weights are begun with, if its split is the same.
+        transfer: finds the model that gives the weights of those layers that fit.
+        backup: where contact sheets are left before the fit.
     """
 
     recipe: SiameseRecipe
@@ -80,7 +70,9 @@ class PictureOrder:
     folder: Path | None = None
     pattern: str | None = None
     champion: PictureBase | None = None
-    begin_with: PictureBase | None = None
+    tunes_champion: bool = False
+    transfer: Transfer = lambda: None
+    backup: Path | None = None
 
     @property
     def data_name(self) -> str:
@@ -122,6 +114,17 @@ class _Course:
 
 
 @dataclass(frozen=True, slots=True)
+class _Read:
+    """The pictures, what the manifest says of them, how they are parted, and where a fit begins."""
+
+    parts: Parts
+    facts: dict[str, Any]
+    notes: tuple[str, ...]
+    split: str
+    beginning: Beginning
+
+
+@dataclass(frozen=True, slots=True)
 class _Judgement:
     evaluations: Mapping[str, Evaluation]
     calibration: Calibration
@@ -134,23 +137,27 @@ def train_pictures(order: PictureOrder, sink: Sink) -> Trained:
 
     Raises:
         InvalidInput: the pictures are not there, cannot be read or are too few (see
-            ``data.recipe_pictures``).
+            ``data.gather_pictures``), or there are no weights to begin with (``beginning.begin``).
         WhorlError: the fit diverged (``fit_diverged``).
         Cancelled, LeaseLost: raised by the sink to stop the run.
     """
     keep_freed_memory()
     phases = Phases(sink)
-    parts, data = _read(order, phases)
-    _check_test(parts[2])
+    order, read = _read(order, phases)
+    require_measurable(read.parts, order.recipe.data.mixed_conditions)
+    phases.noted([*read.notes, f"the fit begins {read.beginning.told}"])
+    with order.device.scope():
+        sheets = picture_sheets(order.recipe, read.parts[0])
+    keep_sheets(sheets, order.backup)
     course = _Course(phases)
-    fitted = _fit(order, parts, course)
-    judged = _judge(order, fitted, parts, phases)
+    fitted = _fit(order, read, course)
+    judged = _judge(order, fitted, read, phases)
     phases.begin("exporting")
     with order.device.scope():
-        files = model_files(fitted.encoder, _golden(parts[2])) | {CURVE: _curve(course)}
-        files |= picture_sheets(order.recipe, parts[0])
+        files = model_files(fitted.encoder, _golden(read.parts[2])) | {CURVE: _curve(course)}
     facts = {
-        "data": data,
+        "data": read.facts,
+        "began": read.beginning.told,
         "epochs": course.epochs,
         "diagnosis": list(course.diagnosis.values()),
         "stopped": fitted.stopped,
@@ -158,70 +165,56 @@ def train_pictures(order: PictureOrder, sink: Sink) -> Trained:
         "backend": keras.backend.backend(),
         **judged.facts,
     }
+    base = read.beginning.base
     draft = draft_manifest(
         order.recipe,
         judged.calibration,
         dict(judged.evaluations),
         facts,
-        None if order.begin_with is None else order.begin_with.id,
+        None if base is None else base.id,
         matching=fitted.matching,
     )
-    return Trained(draft, files, judged.evaluations, judged.gate)
+    return Trained(draft, files | sheets, judged.evaluations, judged.gate)
 
 
-def _read(order: PictureOrder, phases: Phases) -> tuple[Parts, dict[str, Any]]:
-    reading: list[str] = []
-    skipped: dict[str, str] = {}
-
-    def told(read: LabelledPictures) -> None:
-        reading.extend(describe_reading(read))
-        skipped.update(read.skipped)
-
-    parts = recipe_pictures(
-        order.recipe,
+def _read(order: PictureOrder, phases: Phases) -> tuple[PictureOrder, _Read]:
+    """The pictures, and the order with the recipe as it fits them."""
+    seen: list[LabelledPictures] = []
+    recipe, own = order.recipe, order.folder is not None
+    found = gather_pictures(
+        recipe,
         order.datasets,
         folder=order.folder,
         pattern=order.pattern,
         report=phases.begin("reading pictures"),
-        told=told,
+        told=seen.append,
     )
-    return parts, {
-        "kind": order.recipe.data.kind if order.folder is None else "folder",
+    phases.noted([line for read in seen for line in describe_reading(read)])
+    seed, people = recipe.schedule.seed, people_of(recipe.data, own=own)
+    digest = split_digest(found.parts, seed)
+    facts = {
+        "kind": OWN_FOLDER if own else recipe.data.kind,
         "name": order.data_name,
-        "reading": reading,
-        "parts": {
-            name: {
-                "pictures": len(part),
-                "classes": len(set(part.classes)),
-                "subjects": len(set(part.subjects)),
-            }
-            for name, part in zip(PARTS, parts, strict=True)
-        },
-        "skipped": len(skipped),
-        "first_skipped": dict(list(skipped.items())[:NAMED_SKIPPED]),
+        # Without names of files: the manifest goes where the pictures do not.
+        "reading": [line for read in seen for line in describe_reading(read, 0)]
+        + list(found.changes),
+        "split": split_facts(found.data, people, digest, seed),
+        "parts": {name: part.counts() for name, part in zip(PARTS, found.parts, strict=True)},
+        "skipped": sum(len(read.skipped) for read in seen),
     }
+    tuned = order.champion if order.tunes_champion else None
+    beginning = begin(tuned, order.transfer, people, digest)
+    read = _Read(found.parts, facts, found.changes, digest, beginning)
+    return replace(order, recipe=replace(recipe, data=found.data)), read
 
 
-def _check_test(test: LabelledPictures) -> None:
-    """Said before the fit and not after it, which may take hours."""
-    counts = np.unique(test.labels(), return_counts=True)[1]
-    if len(counts) < 2 or counts.max() < 2:
-        raise InvalidInput(
-            f"the test part has {len(test)} pictures of {len(counts)} classes; to be measured, a "
-            "model needs two classes there, and two pictures of one of them",
-            slug="too_few_pictures",
-            pictures=len(test),
-            classes=len(counts),
-        )
-
-
-def _fit(order: PictureOrder, parts: Parts, course: _Course) -> FittedSiamese:
-    base = order.begin_with
+def _fit(order: PictureOrder, read: _Read, course: _Course) -> FittedSiamese:
+    base = read.beginning.base
     with order.device.scope():
         return fit_siamese(
             order.recipe,
-            parts[0],
-            parts[1],
+            read.parts[0],
+            read.parts[1],
             course.watch,
             dtype=training_dtype(order.device),
             base=None if base is None else base.encoder,
@@ -229,11 +222,11 @@ def _fit(order: PictureOrder, parts: Parts, course: _Course) -> FittedSiamese:
         )
 
 
-def _judge(order: PictureOrder, fitted: FittedSiamese, parts: Parts, phases: Phases) -> _Judgement:
+def _judge(order: PictureOrder, fitted: FittedSiamese, read: _Read, phases: Phases) -> _Judgement:
     recipe, matching, name = order.recipe, fitted.matching, order.data_name
     phases.begin("measuring")
     with order.device.scope():
-        validation, test = (Embedded.by(fitted.encoder, part) for part in parts[1:])
+        validation, test = (Embedded.by(fitted.encoder, part) for part in read.parts[1:])
     measured = measure(
         recipe,
         matching,
@@ -244,7 +237,7 @@ def _judge(order: PictureOrder, fitted: FittedSiamese, parts: Parts, phases: Pha
     evaluations = {name: judge_pictures(name, test, matching, report)}
     report = phases.begin("calibrating")
     calibration, source = calibrate_pictures(recipe, (validation, test), matching, report)
-    gate = _gate(order, parts[2], Judged(evaluations, calibration.minimum_fmr), phases)
+    gate = _gate(order, read, Judged(evaluations, calibration.minimum_fmr), phases)
     rule = recipe.protocol.threshold
     facts = {
         "measured": measured_facts(measured, validation.pictures, rule),
@@ -254,14 +247,16 @@ def _judge(order: PictureOrder, fitted: FittedSiamese, parts: Parts, phases: Pha
 
 
 def _gate(
-    order: PictureOrder, test: LabelledPictures, challenger: Judged, phases: Phases
+    order: PictureOrder, read: _Read, challenger: Judged, phases: Phases
 ) -> GateDecision | None:
     champion, name = order.champion, order.data_name
     if champion is None:
         return None
+    if champion.split != read.split:
+        return not_of_this_split(champion, read.facts["split"]["people"])
     report = phases.begin("evaluating the champion")
     with order.device.scope():
-        seen = Embedded.by(champion.encoder, test)
+        seen = Embedded.by(champion.encoder, read.parts[2])
     found = {name: judge_pictures(name, seen, champion.matching, report)}
     return decide(challenger, Judged(found, champion.minimum_fmr), name)
 

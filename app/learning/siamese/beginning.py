@@ -1,0 +1,132 @@
+"""What a fit on pictures begins from, and whether that has seen the pictures it is measured on."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+
+from app.core.errors import InvalidInput
+from app.core.params import Matching, PictureParams
+from app.learning.gate import GateDecision
+from app.learning.siamese.network import new_picture_encoder
+from app.learning.siamese.pictures import LabelledPictures
+from app.learning.siamese.recipe import DataParams, SiameseRecipe
+from app.networks.weights import same_weights
+
+OWN_FOLDER = "folder"
+SAME_PEOPLE = {"olivetti": "att_faces"}
+"""Data sets that show the persons of another: the Olivetti faces are those of AT&T in another size,
+so who was held out in one of them was learned from in the other."""
+
+Transfer = Callable[[], "PictureBase | None"]
+
+
+@dataclass(frozen=True, slots=True)
+class PictureBase:
+    """A model of pictures in the registry: to begin with, or to be compared with.
+
+    Attributes:
+        people: whom it learned from, see ``people_of``; "" where its manifest does not say.
+        split: see ``split_digest``; "" where its manifest does not say.
+    """
+
+    id: str
+    encoder: keras.Model
+    preparation: PictureParams
+    matching: Matching
+    minimum_fmr: float
+    people: str = ""
+    split: str = ""
+
+    def is_kind_of(self, recipe: SiameseRecipe) -> bool:
+        """Whether it sees pictures as the recipe's models do and its weights fit theirs."""
+        return self.preparation == recipe.preparation and same_weights(
+            self.encoder, new_picture_encoder(recipe)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Beginning:
+    """Weights to begin with, None for fresh ones, and a sentence that says why."""
+
+    base: PictureBase | None
+    told: str
+
+
+def people_of(data: DataParams, *, own: bool) -> str:
+    """Whom pictures show, as far as a recipe can tell.
+
+    Args:
+        own: whether they are of a folder of one's own; nobody can tell two such folders apart.
+    """
+    if own:
+        return OWN_FOLDER
+    name = data.path.split("/")[0] or data.kind
+    return SAME_PEOPLE.get(name, name)
+
+
+def split_digest(parts: tuple[LabelledPictures, ...], seed: int) -> str:
+    """SHA-256 of which picture is in which part. Names of files go in and cannot be told from it.
+
+    Args:
+        seed: of the split and of drawn pictures, whose names say nothing.
+    """
+    digest = hashlib.sha256(f"{seed}\n".encode())
+    for number, part in enumerate(parts):
+        for name, label in zip(part.names, part.classes, strict=True):
+            digest.update(f"{number}\0{name}\0{label}\n".encode())
+    return digest.hexdigest()
+
+
+def begin(champion: PictureBase | None, transfer: Transfer, people: str, split: str) -> Beginning:
+    """The champion's weights if no picture that is measured on was learned from; else a transfer.
+
+    Args:
+        champion: the model in service where it is of the recipe's kind and may be tuned.
+        transfer: finds the model that the recipe begins from, None where it begins from none.
+
+    Raises:
+        InvalidInput: that model learned from the same people by another split
+            (``transfer_of_other_split``), or there is none yet.
+    """
+    passed_over = ""
+    if champion is not None:
+        if champion.split == split:
+            return Beginning(champion, f"from the weights of the model in service, {champion.id}")
+        passed_over = f"; not from the model in service, {champion.id}: it has learned from " + (
+            "another split, so from some of the pictures that this one is measured on"
+            if champion.people in ("", people)
+            else "other data"
+        )
+    base = transfer()
+    if base is None:
+        return Beginning(None, "from fresh weights" + passed_over)
+    if base.people in ("", people) and base.split != split:
+        raise InvalidInput(
+            f"the recipe begins from {base.id}, which has learned from the same people by another "
+            "split, so from some of those that this one would be measured on; train that recipe "
+            "on the same data with the same seed first",
+            slug="transfer_of_other_split",
+            model_id=base.id,
+        )
+    return Beginning(base, f"from the weights of {base.id}, as far as layers fit" + passed_over)
+
+
+def split_facts(data: DataParams, people: str, digest: str, seed: int) -> dict[str, Any]:
+    """For the manifest: how the pictures were parted, and what tells another model the same."""
+    return {"by": data.split, "seed": seed, "people": people, "sha256": digest}
+
+
+def not_of_this_split(champion: PictureBase, people: str) -> GateDecision:
+    """The verdict where a comparison would flatter the champion, or be of different tasks."""
+    reason = (
+        "the model in service has learned from some of the pictures that this one is measured on"
+        if champion.people in ("", people)
+        else "the model in service has learned from other data; promote this one by hand if you "
+        "mean to"
+    )
+    return GateDecision(False, (reason,))
