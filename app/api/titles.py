@@ -65,6 +65,7 @@ TITLES: Mapping[str, str] = {
     "policy_not_supported": "The error rate cannot be kept by this model",
     "promotion_superseded": "Another model was asked for meanwhile",
     "quality_too_low": "The capture is too poor",
+    "search_not_installed": "The search of hyper-parameters is not installed",
     "request_too_large": "The request is too large",
     "route_not_found": "There is no such address",
     "scope_missing": "The API key lacks a scope",

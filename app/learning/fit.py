@@ -116,11 +116,7 @@ def new_encoder(recipe: Recipe, dtype: str = "float32") -> keras.Model:
             float32 under every policy.
     """
     keras.utils.set_random_seed(recipe.schedule.seed)
-    keras.config.set_dtype_policy(dtype)
-    try:
-        return build_encoder(recipe.architecture, recipe.encoder_params())
-    finally:
-        keras.config.set_dtype_policy("float32")
+    return build_encoder(recipe.architecture, recipe.encoder_params(), dtype)
 
 
 def _optimizer(schedule: Schedule) -> keras.optimizers.Optimizer:

@@ -100,8 +100,12 @@ ARCHITECTURES: dict[str, Callable[..., keras.Model]] = {
 }
 
 
-def build_encoder(name: str, params: dict[str, Any]) -> keras.Model:
+def build_encoder(name: str, params: dict[str, Any], dtype: str = "float32") -> keras.Model:
     """Build an architecture named by a manifest.
+
+    Args:
+        dtype: policy of the products, see ``networks.device.training_dtype``; the variables are
+            float32 under every policy.
 
     Raises:
         ValueError: the name is not one of ``ARCHITECTURES``.
@@ -109,4 +113,8 @@ def build_encoder(name: str, params: dict[str, Any]) -> keras.Model:
     if name not in ARCHITECTURES:
         raise ValueError(f"unknown architecture {name!r}; known: {', '.join(ARCHITECTURES)}")
     values = {k: tuple(v) if isinstance(v, list) else v for k, v in params.items()}
-    return ARCHITECTURES[name](**values)
+    keras.config.set_dtype_policy(dtype)
+    try:
+        return ARCHITECTURES[name](**values)
+    finally:
+        keras.config.set_dtype_policy("float32")

@@ -16,7 +16,7 @@ from keras import ops
 from app.core.types import FloatArray
 from app.learning import embedding_losses as losses
 from app.learning.losses import grid_scores
-from app.learning.siamese.heads import ClassCosines, PairHead, SiameseLoss, pair_losses
+from app.learning.siamese.heads import CellCover, ClassCosines, PairHead, SiameseLoss, pair_losses
 from app.learning.siamese.recipe import PAIR_LOSSES, LossKind, LossParams
 from app.networks.unit_cells import UnitCells
 
@@ -341,7 +341,8 @@ def test_a_recipe_of_classes_gets_the_loss_that_it_names(kind: LossKind, column:
         "additive_margin_softmax": lambda: losses.additive_margin_softmax(flat, LABELS, 5.0, 0.3),
     }[kind]()
     given_labels = LABELS.astype(np.float32).reshape((4, 1) if column else (4,))
-    found = SiameseLoss(params)(given_labels, flat if kind == "additive_margin_softmax" else x)
+    seen = CellCover(0.0, seed=1)(x) if kind == "supervised_contrastive" else x
+    found = SiameseLoss(params)(given_labels, flat if kind == "additive_margin_softmax" else seen)
     assert float(found) == pytest.approx(float(plain(wanted).mean()), rel=1e-5)
 
 
@@ -353,16 +354,17 @@ def unit_grids(seed: int) -> FloatArray:
     return floats(cells / np.linalg.norm(cells, axis=-1, keepdims=True))
 
 
-def dropping(share: float, shift_cells: int = 1) -> SiameseLoss:
-    return SiameseLoss(
-        LossParams(
-            "supervised_contrastive",
-            margin=0.1,
-            scale=8.0,
-            shift_cells=shift_cells,
-            dropped_cells=share,
-        )
+def dropping(share: float, shift_cells: int = 1) -> Callable[[Any, Any], Any]:
+    """The loss as a fit has it, cells left out before it."""
+    params = LossParams(
+        "supervised_contrastive",
+        margin=0.1,
+        scale=8.0,
+        shift_cells=shift_cells,
+        dropped_cells=share,
     )
+    loss, cover = SiameseLoss(params), CellCover(share, seed=1)
+    return lambda labels, cells: loss(labels, cover(cells, training=True))
 
 
 def test_where_no_cells_are_dropped_all_are_compared() -> None:

@@ -58,6 +58,7 @@ STRIPES = SiameseRecipe(
     ),
     loss=LossParams("contrastive", margin=1.0),
     pairing=PairingParams("balanced", pairs=128),
+    augmentation=Augmentation(rotation_deg=8.0, shift_share=0.04, gain=0.2, fill=math.nan),
     schedule=FitSchedule(15, 16, learning_rate=3e-3),
     protocol=Protocol("fixed", fixed_score=1 / 1.5),
     wrong=(
@@ -194,7 +195,7 @@ ATT_FACES_SHARED = replace(
     summary="att-faces on the original's protocol: persons shared between training and test",
     data=DataParams("folder", "att_faces", split="picture", shares=(0.6, 0.2, 0.2)),
     schedule=replace(FACES.schedule, epochs=16),
-    protocol=Protocol("validation"),
+    protocol=Protocol("validation", pairs=20_000),
     wrong="",
     changed="",
 )

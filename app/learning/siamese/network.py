@@ -40,11 +40,7 @@ class Pictures(layers.Layer):  # type: ignore[misc]
 def new_picture_encoder(recipe: SiameseRecipe, dtype: str = "float32") -> keras.Model:
     """The recipe's architecture with fresh weights, reproducible by the schedule's seed."""
     keras.utils.set_random_seed(recipe.schedule.seed)
-    keras.config.set_dtype_policy(dtype)
-    try:
-        return build_encoder(recipe.architecture, recipe.encoder_params())
-    finally:
-        keras.config.set_dtype_policy("float32")
+    return build_encoder(recipe.architecture, recipe.encoder_params(), dtype)
 
 
 def compiled_siamese(
