@@ -15,6 +15,10 @@ from app.learning.siamese.sources import read_pictures
 from app.learning.siamese.splits import split_by_picture, split_by_subject
 from app.learning.siamese.stripes import stripe_scans
 
+DRAWN_SCANS = 200
+"""Of each pseudo-finger: 40,000 impostor comparisons, for an FMR of 1 in 1,000."""
+DRAWN_SEEDS_APART = 1_000_000
+
 Parts = tuple[LabelledPictures, LabelledPictures, LabelledPictures]
 """Training, validation, test."""
 ORIGINAL = "-original"
@@ -170,3 +174,10 @@ def _given(
         told(test)
     learned, validation = split_by_picture(train, (0.95, 0.05), recipe.schedule.seed)
     return learned, validation, test
+
+
+def drawn_pictures(recipe: SiameseRecipe, *, own: bool) -> LabelledPictures | None:
+    """Pictures that are in no part, of data sets that are drawn; None of others."""
+    if own or recipe.data.kind != "stripes":
+        return None
+    return stripe_scans(DRAWN_SCANS, recipe.schedule.seed + DRAWN_SEEDS_APART, recipe.preparation)

@@ -70,7 +70,7 @@ def calibrate_pictures(
     allows, all cross comparisons are counted and the number of classes stands beside them.
 
     Args:
-        kept_back: of the validation and the test part.
+        kept_back: of the validation and the test part, and such as were drawn for this.
 
     Returns:
         The table, and what it comes from.
@@ -88,7 +88,7 @@ def calibrate_pictures(
         "pictures": len(rows),
         "of": len(labels),
         "classes": count,
-        "parts": "validation and test",
+        "parts": ", ".join(("validation", "test", "drawn anew")[: len(kept_back)]),
         # Then the false match rate of strangers may be higher than the table says.
         "classes_learned_from": recipe.data.split != "subject",
     }

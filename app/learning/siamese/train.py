@@ -29,7 +29,12 @@ from app.learning.siamese.beginning import (
     split_digest,
     split_facts,
 )
-from app.learning.siamese.data import Parts, gather_pictures, require_measurable
+from app.learning.siamese.data import (
+    Parts,
+    drawn_pictures,
+    gather_pictures,
+    require_measurable,
+)
 from app.learning.siamese.fit import FittedSiamese, SiameseEpoch, fit_siamese
 from app.learning.siamese.judge import (
     Embedded,
@@ -236,7 +241,9 @@ def _judge(order: PictureOrder, fitted: FittedSiamese, read: _Read, phases: Phas
     report = phases.begin("evaluating")
     evaluations = {name: judge_pictures(name, test, matching, report)}
     report = phases.begin("calibrating")
-    calibration, source = calibrate_pictures(recipe, (validation, test), matching, report)
+    calibration, source = calibrate_pictures(
+        recipe, (validation, test, *_drawn(order, fitted)), matching, report
+    )
     gate = _gate(order, read, Judged(evaluations, calibration.minimum_fmr), phases)
     rule = recipe.protocol.threshold
     facts = {
@@ -244,6 +251,15 @@ def _judge(order: PictureOrder, fitted: FittedSiamese, read: _Read, phases: Phas
         "calibrated_on": source,
     }
     return _Judgement(evaluations, calibration, gate, facts)
+
+
+def _drawn(order: PictureOrder, fitted: FittedSiamese) -> list[Embedded]:
+    """More pictures to calibrate on, where they can be drawn: a handful supports no useful FMR."""
+    drawn = drawn_pictures(order.recipe, own=order.folder is not None)
+    if drawn is None:
+        return []
+    with order.device.scope():
+        return [Embedded.by(fitted.encoder, drawn)]
 
 
 def _gate(
