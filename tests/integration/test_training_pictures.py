@@ -275,8 +275,9 @@ def test_over_http_from_the_order_to_a_decision(settings: Settings) -> None:
             assert "laps" in broken.json()["detail"]
             nothing = client.post("/train", json=order | {"recipe": ["stripes"]})
             assert (nothing.status_code, nothing.json()["slug"]) == (422, "invalid_request")
-            answer = client.post("/train", json=order | {"recipe": brought()})
-            assert answer.json()["spec"]["recipe_data"] == brought()
+            mine = json_ready(STRIPES.to_dict()) | {"name": "my-stripes"}
+            answer = client.post("/train", json=order | {"recipe": mine})
+            assert answer.json()["spec"]["recipe_data"] == mine
             job_id = answer.json()["job_id"]
         work(settings)
         job = stored(home, job_id)
@@ -300,7 +301,7 @@ def _client(settings: Settings, headers: dict[str, str]) -> Iterator[httpx.Clien
 
 def _recognised(client: httpx.Client, model_id: str) -> None:
     shown = client.get(f"/v1/models/{model_id}").json()
-    assert (shown["state"], shown["manifest"]["metrics"]["stripes"]["images"]) == ("champion", 6)
+    assert (shown["state"], shown["manifest"]["metrics"]["stripes"]["images"]) == ("champion", 9)
     for finger in ("vertical", "horizontal"):
         image = {"image": ("a.png", stripe_png(finger, 0))}
         enrolled = client.post("/enroll", data={"person_id": finger}, files=image)
