@@ -147,7 +147,7 @@ ATT_ORIGINAL = SiameseRecipe(
     loss=LossParams("contrastive", margin=1.0, clamped=True),
     pairing=PairingParams("balanced", pairs=20_000, fixed=True),
     schedule=FitSchedule(13, 128, optimizer="rmsprop"),
-    protocol=Protocol("fixed", fixed_score=1 / 1.5),
+    protocol=Protocol("fixed", fixed_score=1 / 1.5, pairs=20_000),
     reported={"accuracy": 0.978},
 )
 
