@@ -6,14 +6,12 @@ Figures are drawn as objects on Agg, with no state of pyplot, so threads do not 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from io import BytesIO
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 from scipy.special import ndtri
 
+from app.evaluation.figures import chart, png_bytes
 from app.evaluation.rates import RateArray, Scores, error_curve
 
 DET_TICKS = (0.0001, 0.001, 0.01, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8)
@@ -39,7 +37,7 @@ def det_png(
         baselines: scores of other matchers by their name and by set; drawn broken, in the set's
             colour.
     """
-    figure, axes = _canvas(title, (5.6, 5.6))
+    figure, axes = chart(title, (5.6, 5.6))
     low = min([LOWEST_RATE * 10, *(1.0 / len(scores.impostor) for scores in sets.values())])
     low = max(low, LOWEST_RATE)
     _draw_curves(axes, low, sets, baselines or {})
@@ -54,12 +52,12 @@ def det_png(
     axes.set_xlabel("False match rate (%)")
     axes.set_ylabel("False non-match rate (%)")
     axes.legend(fontsize=8, loc="upper right")
-    return _png(figure)
+    return png_bytes(figure)
 
 
 def histogram_png(scores: Scores, title: str = "Comparison scores") -> bytes:
     """Share of genuine and of impostor comparisons by score; failures to enrol are left out."""
-    figure, axes = _canvas(title, (6.4, 4.0))
+    figure, axes = chart(title, (6.4, 4.0))
     kinds = {"genuine": scores.genuine, "impostor": scores.impostor}
     finite = {kind: values[np.isfinite(values)] for kind, values in kinds.items()}
     both = np.concatenate(list(finite.values()))
@@ -72,7 +70,7 @@ def histogram_png(scores: Scores, title: str = "Comparison scores") -> bytes:
     axes.set_xlabel("Comparison score")
     axes.set_ylabel("Share of comparisons (%)")
     axes.legend(fontsize=8)
-    return _png(figure)
+    return png_bytes(figure)
 
 
 def training_curve_png(losses: Mapping[int, float], images_per_s: Mapping[int, float]) -> bytes:
@@ -82,7 +80,7 @@ def training_curve_png(losses: Mapping[int, float], images_per_s: Mapping[int, f
         losses: mean loss of an epoch by the number of batches seen at its end.
         images_per_s: impressions through the network, likewise.
     """
-    figure, axes = _canvas("Training", (6.4, 4.0))
+    figure, axes = chart("Training", (6.4, 4.0))
     axes.plot(list(losses), list(losses.values()), color=COLOURS[0], marker=".")
     if losses and min(losses.values()) > 0:
         axes.set_yscale("log")
@@ -92,7 +90,7 @@ def training_curve_png(losses: Mapping[int, float], images_per_s: Mapping[int, f
     pace.plot(list(images_per_s), list(images_per_s.values()), color=COLOURS[1], linewidth=0.8)
     pace.set_ylim(bottom=0)
     pace.set_ylabel("Impressions a second", color=COLOURS[1])
-    return _png(figure)
+    return png_bytes(figure)
 
 
 def _draw_curves(
@@ -117,22 +115,6 @@ def _det(scores: Scores, low: float) -> tuple[RateArray, RateArray]:
     curve = error_curve(scores)
     shown = curve.fmr > 0
     return _deviate(curve.fmr[shown], low), _deviate(curve.fnmr[shown], low)
-
-
-def _canvas(title: str, size_in: tuple[float, float]) -> tuple[Figure, Axes]:
-    figure = Figure(figsize=size_in, dpi=120, layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
-    axes.set_title(title, fontsize=10)
-    axes.grid(color="0.9", linewidth=0.6)
-    axes.set_axisbelow(True)
-    return figure, axes
-
-
-def _png(figure: Figure) -> bytes:
-    buffer = BytesIO()
-    figure.savefig(buffer, format="png")
-    return buffer.getvalue()
 
 
 def _deviate(rates: RateArray, low: float) -> RateArray:
