@@ -657,7 +657,9 @@ def test_scores_of_pairs_are_those_of_matching(seed: int, grids: bool) -> None:
     ones = np.ones(cells.shape[1:3], np.float32)
     for score, one, other in zip(found, first, second, strict=True):
         probe = Probe(cells[one][None], ones[None])
-        assert score == pytest.approx(compare(probe, Descriptor(cells[other], ones), matching))
+        alone = compare(probe, Descriptor(cells[other], ones), matching)
+        # Sums of float32 in another order: near 0 the rounding is coarse against the score.
+        assert score == pytest.approx(alone, rel=1e-5, abs=1e-6)
 
 
 def test_figures_of_each_condition() -> None:
