@@ -9,7 +9,11 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 # Time on a shared machine says nothing of the code: no deadline, no verdict on slow drawing.
-settings.register_profile("whorl", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# The same examples in every run, so that a change fails for what it does and not by chance;
+# `pytest --hypothesis-profile=search` draws new ones.
+QUIET = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("search", QUIET)
+settings.register_profile("whorl", QUIET, derandomize=True)
 settings.load_profile("whorl")
 
 ROOT = Path(__file__).resolve().parent.parent
