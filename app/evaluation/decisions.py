@@ -100,25 +100,6 @@ def recall(counts: DecisionCounts) -> float:
     return counts.true_matches / genuine if genuine else math.nan
 
 
-def best_accuracy_threshold(scores: ArrayLike, same: ArrayLike) -> float:
-    """The threshold of highest accuracy; of several the highest: it has the fewest false matches.
-
-    It lies in the middle between neighbouring scores, at the lowest score where all pairs are best
-    decided the same, and above all scores where none is.
-
-    Raises:
-        InvalidInput, ValueError: as ``decide_counts``.
-    """
-    values, truth = _checked(scores, same)
-    levels, positions = np.unique(values, return_inverse=True)
-    genuine = np.bincount(positions, truth, len(levels))
-    impostor = np.bincount(positions, ~truth, len(levels))
-    # Right decisions with a threshold below level k: genuine from k on, impostors before it.
-    right = np.append(genuine[::-1].cumsum()[::-1], 0.0)
-    right += np.insert(impostor.cumsum(), 0, 0.0)
-    return _below(levels, len(levels) - int(right[::-1].argmax()))
-
-
 def balanced_accuracy(scores: ArrayLike, same: ArrayLike, threshold: float) -> float:
     """Mean of the shares of genuine pairs matched and of impostor pairs not matched.
 
@@ -166,17 +147,6 @@ def precision_recall_curve(scores: ArrayLike, same: ArrayLike) -> PrecisionRecal
     )
 
 
-def threshold_at_precision(scores: ArrayLike, same: ArrayLike, at_least: float) -> float:
-    """The lowest score that as threshold gives the precision, infinity where none does.
-
-    Raises:
-        InvalidInput, ValueError: as ``precision_recall_curve``.
-    """
-    curve = precision_recall_curve(scores, same)
-    reached = np.flatnonzero(curve.precision >= at_least)
-    return float(curve.thresholds[reached[-1]]) if len(reached) else math.inf
-
-
 def recall_at_precision(scores: ArrayLike, same: ArrayLike, at_least: float) -> float:
     """The highest recall of all thresholds that give the precision, 0 where none does.
 
@@ -207,12 +177,6 @@ def labelled_scores(scores: Scores) -> tuple[RateArray, SameArray]:
     return both, np.arange(len(both)) < len(scores.genuine)
 
 
-def scores_by_kind(scores: ArrayLike, same: ArrayLike) -> Scores:
-    """The inverse of ``labelled_scores``; raises as ``decide_counts``."""
-    values, truth = _checked(scores, same)
-    return Scores(values[truth].astype(np.float32), values[~truth].astype(np.float32))
-
-
 def _checked(scores: ArrayLike, same: ArrayLike) -> tuple[RateArray, SameArray]:
     values, truth = np.asarray(scores, np.float64), np.asarray(same, np.bool_)
     if values.ndim != 1 or values.shape != truth.shape:
@@ -239,8 +203,6 @@ def _both_kinds(values: RateArray, truth: SameArray) -> tuple[RateArray, SameArr
 
 def _below(levels: RateArray, place: int) -> float:
     """A threshold that level ``place`` reaches and the one before it does not."""
-    if place == len(levels):
-        return float(np.nextafter(levels[-1], np.inf))
     if place == 0:
         return float(levels[0])
     lower, upper = float(levels[place - 1]), float(levels[place])

@@ -13,7 +13,6 @@ from app.evaluation.decisions import (
     accuracy,
     balanced_accuracy,
     balanced_threshold,
-    best_accuracy_threshold,
     decide_counts,
     labelled_scores,
     precision,
@@ -21,8 +20,6 @@ from app.evaluation.decisions import (
     recall,
     recall_at_precision,
     roc_auc,
-    scores_by_kind,
-    threshold_at_precision,
 )
 from app.evaluation.rates import Scores
 
@@ -61,29 +58,6 @@ def test_a_table_has_a_row_for_what_pairs_are() -> None:
     assert DecisionCounts(1, 2, 3, 4).table.tolist() == [[1, 2], [3, 4]]
 
 
-@given(PAIRS)
-def test_no_threshold_is_more_accurate_than_the_best(pairs: Drawn) -> None:
-    scores, same = apart(pairs)
-    best = best_accuracy_threshold(scores, same)
-    reached = accuracy(decide_counts(scores, same, best))
-    for threshold in {*scores, np.nextafter(max(scores), np.inf)}:
-        other = accuracy(decide_counts(scores, same, threshold))
-        assert other <= reached
-        if other == reached:
-            # Of equals the highest: none decides fewer pairs the same.
-            assert sum(s >= best for s in scores) <= sum(s >= threshold for s in scores)
-    order = np.random.default_rng(len(pairs)).permutation(len(pairs))
-    assert best_accuracy_threshold(np.array(scores)[order], np.array(same)[order]) == best
-
-
-def test_the_best_threshold_lies_between_scores() -> None:
-    assert best_accuracy_threshold([0.0, 0.25, 0.75, 1.0], [False, False, True, True]) == 0.5
-    assert best_accuracy_threshold([0.25, 0.75], [True, True]) == 0.25
-    assert best_accuracy_threshold([0.25, 0.75], [False, False]) > 0.75
-    near = np.nextafter(0.5, 1.0)
-    assert best_accuracy_threshold([0.5, near], [False, True]) == near
-
-
 @given(BOTH, LEVELS)
 def test_balanced_accuracy_is_that_of_kinds_of_equal_weight(pairs: Drawn, threshold: float) -> None:
     scores, same = apart(pairs)
@@ -107,6 +81,10 @@ def test_no_threshold_has_a_higher_balanced_accuracy(pairs: Drawn) -> None:
     reached = balanced_accuracy(scores, same, best)
     for threshold in {*scores, np.nextafter(max(scores), np.inf)}:
         assert balanced_accuracy(scores, same, threshold) <= reached + 1e-9
+    for threshold in scores:
+        if balanced_accuracy(scores, same, threshold) > reached - 1e-9:
+            # Of equals the highest: none decides fewer pairs the same.
+            assert sum(s >= best for s in scores) <= sum(s >= threshold for s in scores)
     order = np.random.default_rng(len(pairs)).permutation(len(pairs))
     assert balanced_threshold(np.array(scores)[order], np.array(same)[order]) == best
 
@@ -121,6 +99,8 @@ def test_the_balanced_threshold_is_as_far_from_either_kind() -> None:
     assert balanced_threshold([3, 2, 1, 0], [True, False, True, False]) == 2.5
     near = np.nextafter(0.5, 1.0)
     assert balanced_threshold([0.5, near], [False, True]) == near
+    # Scores that say the opposite: nothing is better than to decide all the same.
+    assert balanced_threshold([0.25, 0.75], [True, False]) == 0.25
 
 
 @given(BOTH, st.sampled_from([0.0, 0.25, 0.5, 0.75, 0.9, 1.0]))
@@ -129,7 +109,6 @@ def test_recall_at_a_precision_is_that_of_the_best_threshold(pairs: Drawn, wante
     counted = {threshold: decide_counts(scores, same, threshold) for threshold in scores}
     enough = {t: recall(c) for t, c in counted.items() if precision(c) >= wanted}
     assert recall_at_precision(scores, same, wanted) == max(enough.values(), default=0.0)
-    assert threshold_at_precision(scores, same, wanted) == min(enough, default=math.inf)
 
 
 @given(BOTH)
@@ -151,11 +130,13 @@ def test_the_area_is_how_often_a_genuine_pair_scores_higher(pairs: Drawn) -> Non
 
 
 @given(BOTH)
-def test_scores_come_apart_and_together_again(pairs: Drawn) -> None:
+def test_labelled_scores_are_those_of_both_kinds(pairs: Drawn) -> None:
     narrow = [(float(np.float32(np.clip(score, -1e30, 1e30))), same) for score, same in pairs]
-    scores = scores_by_kind(*apart(narrow))
+    genuine, impostor = ([s for s, same in narrow if same is kind] for kind in (True, False))
+    scores = Scores(np.array(genuine, np.float32), np.array(impostor, np.float32))
     both, same = labelled_scores(scores)
-    assert sorted(zip(both.tolist(), same.tolist(), strict=True)) == sorted(narrow)
+    assert both.tolist() == genuine + impostor
+    assert same.tolist() == [True] * len(genuine) + [False] * len(impostor)
 
 
 def test_what_cannot_be_decided_is_refused() -> None:
