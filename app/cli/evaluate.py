@@ -24,13 +24,14 @@ from app.cli.display import (
     say,
 )
 from app.cli.evaluation_files import (
-    ReadmeBlock,
+    README_BLOCK,
     figures_of,
     interval_table,
     readme_table,
     write_report,
 )
 from app.cli.evaluation_question import PrintSet, Question, asked_question, asked_sets
+from app.cli.page_blocks import require_block, with_block
 from app.cli.recipe_option import RecipeOption
 from app.core.errors import InvalidInput
 from app.settings import Settings
@@ -112,7 +113,8 @@ def evaluate(
     _check_asked(folders, every, name, readme)
     if model is not None and recipe is not None:
         raise InvalidInput("give --model or --recipe, not both", slug="model_ambiguous")
-    block = None if readme is None else ReadmeBlock.read(readme)
+    if readme is not None:
+        require_block(readme.read_text("utf-8"), README_BLOCK, readme)
     sets, missing = asked_sets(settings, folders or [], dpi, name)
     question = asked_question(pattern, baseline or [], rotate_probe, partial_probe)
     from app.cli.home import existing_home, open_recognition
@@ -130,8 +132,8 @@ def evaluate(
             _write_json(json_file, figures)
         if out is not None:
             write_report(out, measured, figures, active.id)
-        if block is not None:
-            block.replace(readme_table(measured, active.id, question.command))
+        if readme is not None:
+            _write_block(readme, readme_table(measured, active.id, question.command))
     for absent in missing:
         say(screen, f"folder_not_found: {absent.folder} is not there", "bold red")
     if missing or len(measured) < len(sets):
@@ -210,3 +212,9 @@ def _write_json(path: Path, figures: dict[str, Any]) -> None:
         sys.stdout.write(text)
     else:
         path.write_text(text, "utf-8")
+
+
+def _write_block(page: Path, content: str) -> None:
+    # Read again: prose that somebody wrote while it was measured must not be lost.
+    text = with_block(page.read_text("utf-8"), README_BLOCK, content, page)
+    page.write_text(text, "utf-8")

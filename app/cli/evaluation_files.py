@@ -5,21 +5,20 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
 from app.cli.display import plain, table
-from app.core.errors import InvalidInput
 
 if TYPE_CHECKING:
     from app.evaluation.rates import Scores
     from app.evaluation.report import Evaluation
     from app.services.evaluate_folder import FolderEvaluation
 
-BEGIN, END = "<!-- evaluation:begin -->", "<!-- evaluation:end -->"
+README_BLOCK = "evaluation"
+"""Name, see ``page_blocks``."""
 Interval = tuple[float, float]
 
 
@@ -49,36 +48,6 @@ def _figures(found: FolderEvaluation) -> dict[str, Any]:
             "error_ratio": error_ratio(rates, found.evaluation),
         }
     return figures
-
-
-@dataclass(frozen=True, slots=True)
-class ReadmeBlock:
-    """The part of a file that a new table replaces."""
-
-    path: Path
-    before: str
-    after: str
-
-    @classmethod
-    def read(cls, path: Path) -> Self:
-        """Find the block; before an evaluation, so that its minutes are not lost on a typing error.
-
-        Raises:
-            InvalidInput: the file has not one pair of markers (``no_evaluation_block``).
-            OSError: the file cannot be read.
-        """
-        before, begin, rest = path.read_text("utf-8").partition(BEGIN)
-        _, end, after = rest.partition(END)
-        if not begin or not end or BEGIN in after:
-            raise InvalidInput(
-                f"{path} must have one line {BEGIN} and one line {END} after it",
-                slug="no_evaluation_block",
-            )
-        return cls(path, before + begin, end + after)
-
-    def replace(self, content: str) -> None:
-        """Put the new content between the markers."""
-        self.path.write_text(f"{self.before}\n{content}\n{self.after}", "utf-8")
 
 
 def readme_table(measured: Sequence[FolderEvaluation], model_id: str, command: str) -> str:

@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from app.cli.page_blocks import with_block, with_section
 from app.core.errors import InvalidInput
 
 try:
@@ -117,7 +118,7 @@ def write_page(
         of: a recipe's name; only what tells of its system is written.
 
     Raises:
-        InvalidInput: a record is none (``broken_run``), or marks do not pair (``no_recipe_block``).
+        InvalidInput: a record is none (``broken_run``), or marks do not pair (``no_block``).
         OSError: a file cannot be read or written.
     """
     page = folders.page
@@ -131,7 +132,7 @@ def write_page(
         # Curves take seconds: prose that somebody writes meanwhile must not be lost.
         text = page.read_text("utf-8") if page.is_file() else "# Recipes\n"
         for system, content in blocks.items():
-            text = with_block(text, system, content, page)
+            text = with_block(with_section(text, system), system, content, page)
         _replace(page, text.encode())
     return page
 
@@ -171,7 +172,7 @@ def _content(system: str, ran: Mapping[str, list[RunRecord]], folders: RunFolder
         _replace(folders.out / f"{name}.png", png)
     sheets = [path.stem for name in ran for path in folders.out.glob(f"{name}-{SHEET}*.png")]
     block = system_block(ran, folders.out.name, [*curves, *sorted(sheets)])
-    return f"{block}\nMeasured by `{COMMAND}`.\n"
+    return f"{block}\nMeasured by `{COMMAND}`."
 
 
 def systems(names: Iterable[str]) -> dict[str, list[str]]:
@@ -192,26 +193,6 @@ def systems(names: Iterable[str]) -> dict[str, list[str]]:
 
 def _place(system: str, name: str) -> tuple[bool, bool, str]:
     return name != f"{system}-original", name != system, name
-
-
-def with_block(text: str, system: str, content: str, page: Path) -> str:
-    """The page's text with a system's block replaced, or appended under a heading.
-
-    Raises:
-        InvalidInput: the block's marks do not pair (``no_recipe_block``).
-    """
-    begin, end = f"<!-- {system}:begin -->", f"<!-- {system}:end -->"
-    counts = (text.count(begin), text.count(end))
-    if counts == (0, 0):
-        return f"{text.rstrip()}\n\n## {system}\n\n{begin}\n{content}{end}\n"
-    before, _, rest = text.partition(begin)
-    _, _, after = rest.partition(end)
-    if counts != (1, 1) or end not in rest:
-        raise InvalidInput(
-            f"{page} must have one line {begin} and one line {end} after it",
-            slug="no_recipe_block",
-        )
-    return f"{before}{begin}\n{content}{end}{after}"
 
 
 def chosen(names: Sequence[str], known: Mapping[str, SiameseRecipe]) -> list[SiameseRecipe]:

@@ -11,7 +11,6 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from app.cli.commands import app
-from app.cli.evaluation_files import BEGIN, END
 from app.cli.evaluation_question import KNOWN_SETS
 from tests.small_model import publish_small_model, shipped_id
 
@@ -122,7 +121,7 @@ def test_all_known_sets_make_the_table_of_the_readme(
             shutil.copy(path, folder)
     monkeypatch.setenv("WHORL_DATASETS", str(tmp_path / "sets"))
     readme = tmp_path / "README.md"
-    readme.write_text(f"{BEGIN}\nfrom before\n{END}\n")
+    readme.write_text("<!-- evaluation:begin -->\nfrom before\n<!-- evaluation:end -->\n")
     result = evaluate("--all", "--readme", readme, "--json", tmp_path / "all.json")
     assert result.exit_code == 1  # four of the sets are not there
     assert result.stderr.count("folder_not_found: ") == len(KNOWN_SETS) - 2

@@ -1,4 +1,4 @@
-"""What commands print: errors in one line, JSON that every parser reads, blocks of a file."""
+"""What commands print: errors in one line, JSON that every parser reads, tables."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from app.cli.display import plain, problem_lines, refusing
-from app.cli.evaluation_files import BEGIN, END, ReadmeBlock, interval_table
+from app.cli.evaluation_files import interval_table
 from app.core.errors import Conflict, InvalidImage, InvalidInput, WhorlError
 from app.core.records import Scope
 from app.evaluation.report import Evaluation
@@ -95,24 +95,6 @@ def test_a_bad_setting_is_named_by_its_variable(monkeypatch: pytest.MonkeyPatch)
     with pytest.raises(ValidationError) as found:
         Settings()
     assert problem_lines(found.value)[0].startswith("invalid_setting: WHORL_PORT: ")
-
-
-def test_a_block_is_replaced_and_the_rest_stays(tmp_path: Path) -> None:
-    path = tmp_path / "README.md"
-    path.write_text(f"# Head\n{BEGIN}\nold\n{END}\nfoot\n")
-    ReadmeBlock.read(path).replace("| new |")
-    assert path.read_text() == f"# Head\n{BEGIN}\n| new |\n{END}\nfoot\n"
-    ReadmeBlock.read(path).replace("again")
-    assert path.read_text().count("again") == 1
-
-
-@pytest.mark.parametrize("text", ["", BEGIN, f"{END} {BEGIN}", f"{BEGIN}{END}{BEGIN}{END}"])
-def test_a_file_without_one_block_is_refused(tmp_path: Path, text: str) -> None:
-    path = tmp_path / "README.md"
-    path.write_text(text)
-    with pytest.raises(InvalidInput) as refused:
-        ReadmeBlock.read(path)
-    assert refused.value.slug == "no_evaluation_block"
 
 
 def test_the_table_tells_counts_rates_and_intervals() -> None:

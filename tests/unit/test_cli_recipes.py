@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from app.cli import recipes_files
-from app.cli.recipes_files import RunFolders, chosen, records_of, systems, with_block, write_page
+from app.cli.recipes_files import RunFolders, chosen, records_of, systems, write_page
 from app.cli.recipes_search import replacement
 from app.core.errors import InvalidInput
 from app.evaluation.run_record import RunRecord, json_ready
@@ -23,7 +23,6 @@ from app.services.search_recipe import Trial as SearchTrial
 from app.services.search_recipe import best_of, own_values, search_space, with_values
 from tests.fakes.runs import run_record
 
-PAGE = Path("recipes.md")
 STRIPES = replace(STRIPES_ORIGINAL, name="stripes", wrong="All of it.", changed="All of it.")
 KNOWN = {recipe.name: recipe for recipe in (STRIPES, ATT_ORIGINAL, STRIPES_ORIGINAL)}
 
@@ -61,29 +60,6 @@ def test_a_recipe_that_there_is_not_is_refused() -> None:
     with pytest.raises(InvalidInput, match="no recipe 'stripe'") as caught:
         chosen(["stripe"], KNOWN)
     assert caught.value.slug == "unknown_recipe"
-
-
-def test_a_block_is_replaced_and_what_stands_around_it_is_kept() -> None:
-    text = "# R\n\nbefore\n<!-- a:begin -->\nold\n<!-- a:end -->\nafter\n"
-    told = with_block(text, "a", "new\n", PAGE)
-    assert told == text.replace("old", "new")
-    assert with_block(told, "a", "new\n", PAGE) == told
-
-
-def test_a_system_without_a_block_gets_a_section_at_the_end() -> None:
-    told = with_block("# R\n", "a", "new\n", PAGE)
-    assert told == "# R\n\n## a\n\n<!-- a:begin -->\nnew\n<!-- a:end -->\n"
-
-
-@pytest.mark.parametrize(
-    "text",
-    ["<!-- a:begin -->", "<!-- a:end -->", "<!-- a:end --><!-- a:begin -->",
-     "<!-- a:begin --><!-- a:begin --><!-- a:end -->"],
-)  # fmt: skip
-def test_marks_that_do_not_pair_are_refused(text: str) -> None:
-    with pytest.raises(InvalidInput, match="must have one line") as caught:
-        with_block(text, "a", "new", PAGE)
-    assert caught.value.slug == "no_recipe_block"
 
 
 def test_a_run_is_kept_for_the_recipe_and_seed_that_made_it(folders: RunFolders) -> None:
