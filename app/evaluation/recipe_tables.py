@@ -215,7 +215,9 @@ def _conditions(runs: Runs) -> str:
             spread([_of(run, condition).get("pairs") for run in records]),
             *(spread([_of(run, condition).get(k) for run in records]) for k in CONDITIONS),
         ]
-        for condition in sorted({c for rs in runs.values() for run in rs for c in run.by_condition})
+        for condition in dict.fromkeys(
+            c for rs in runs.values() for run in rs for c in run.by_condition
+        )
         for name, records in runs.items()
     ]
     head = ["Condition", "Recipe", "Pairs", *CONDITIONS.values()]

@@ -139,6 +139,20 @@ def test_altered_copies_are_never_called_verification() -> None:
     assert "Near-duplicate" not in system_block(BOTH, "dots", [])
 
 
+def test_conditions_are_told_in_order_also_where_an_older_record_lacks_some() -> None:
+    figures = {"pairs": 2.0, "accuracy": 0.5}
+    older = run_record(by_condition=dict.fromkeys(["easy", "medium"], figures))
+    newer = run_record("dots", by_condition=dict.fromkeys(["easy", "medium", "men"], figures))
+    block = system_block({"dots-original": [older], "dots": [newer]}, "dots", [])
+    begins = ("| easy |", "| medium |", "| men |")
+    told = [line for line in block.splitlines() if line.startswith(begins)]
+    assert [line.split(" | ")[0] for line in told] == [
+        "| easy", "| easy", "| medium", "| medium", "| men", "| men",
+    ]  # fmt: skip
+    assert told[4].startswith("| men | `dots-original` | - | - |")
+    assert told[5].startswith("| men | `dots` | 2.000 | 0.500 |")
+
+
 def test_losses_and_roc_are_shown_and_the_rest_linked() -> None:
     block = system_block(BOTH, "dots", ["dots-loss", "dots-roc", "dots-decisions"])
     assert "![dots-loss](dots/dots-loss.png) ![dots-roc](dots/dots-roc.png)" in block

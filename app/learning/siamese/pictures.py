@@ -13,6 +13,11 @@ from app.core.types import FloatArray
 Rows = NDArray[np.int64]
 PARTS = ("training", "validation", "test")
 """What a data set is split into, in this order."""
+TRAITS = {
+    "gender": {"M": "men", "F": "women"},
+    "hand": {"Left": "left hands", "Right": "right hands"},
+}
+"""What may be known of whom a picture shows: the values of each, and what they are of in words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +32,8 @@ class LabelledPictures:
         conditions: how the picture came about where the data set says it ("real", "easy"), else "".
         names: the file or row a picture came from.
         skipped: what was left out -> why.
+        traits: name in ``TRAITS`` -> its value of every picture, "" where it is not known; what is
+            known of no picture is not there.
     """
 
     pixels: FloatArray
@@ -35,6 +42,7 @@ class LabelledPictures:
     conditions: tuple[str, ...]
     names: tuple[str, ...]
     skipped: dict[str, str] = field(default_factory=dict)
+    traits: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.classes)
@@ -48,6 +56,7 @@ class LabelledPictures:
             tuple(self.subjects[k] for k in chosen),
             tuple(self.conditions[k] for k in chosen),
             tuple(self.names[k] for k in chosen),
+            traits={name: tuple(values[k] for k in chosen) for name, values in self.traits.items()},
         )
 
     def counts(self) -> dict[str, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -11,7 +12,7 @@ from app.core.params import Matching
 from app.core.types import FloatArray, Probe
 from app.evaluation import decisions
 from app.learning.siamese.pairing import Pairs, PairSampler
-from app.learning.siamese.pictures import LabelledPictures, Rows
+from app.learning.siamese.pictures import TRAITS, LabelledPictures, Rows
 from app.learning.siamese.recipe import PAIR_LOSSES, LossParams, PairingParams, SiameseRecipe
 from app.matching.score import compare_many
 
@@ -56,7 +57,8 @@ class Measured:
         pairs: that were compared, with their ``scores``.
         figures: accuracy, precision, recall, roc_auc, recall_at_precision_0.99, and whatever else
             the recipe's protocol asks.
-        by_condition: the same for the pairs of one condition each, where there are of both kinds.
+        by_condition: the same for the pairs whose first picture, the probe, is of one condition,
+            or of men, women, left or right hands, where there are pairs of both kinds.
     """
 
     threshold: float
@@ -103,14 +105,23 @@ def measure(
         figures[f"accuracy_of_{protocol.shots}_shots"] = nearest_template_accuracy(
             pictures, cells, matching, protocol.shots, rng
         )
-    conditions = np.asarray(pictures.conditions)[pairs.first]
     by_condition = {
-        str(name): decision_figures(scores[rows], pairs.same[rows], threshold)
-        for name in (sorted(set(conditions)) if protocol.by_condition else ())
-        for rows in (np.flatnonzero(conditions == name),)
+        name: decision_figures(scores[rows], pairs.same[rows], threshold)
+        for name, rows in (_by_probe(pictures, pairs) if protocol.by_condition else ())
         if 0 < pairs.same[rows].sum() < len(rows)
     }
     return Measured(threshold, pairs, scores, figures, by_condition, search)
+
+
+def _by_probe(pictures: LabelledPictures, pairs: Pairs) -> Iterator[tuple[str, Rows]]:
+    """Rows of the pairs whose first picture is of one condition, then of one trait's value."""
+    conditions = np.asarray(pictures.conditions)[pairs.first]
+    for condition in sorted(set(pictures.conditions) - {""}):
+        yield condition, np.flatnonzero(conditions == condition)
+    for trait, values in pictures.traits.items():
+        known = np.asarray(values)[pairs.first]
+        for value, who in TRAITS[trait].items():
+            yield who, np.flatnonzero(known == value)
 
 
 def _threshold(

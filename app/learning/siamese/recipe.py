@@ -166,7 +166,8 @@ class Protocol(Params):
         shots: templates a class of the nearest-template accuracy; 0 for none.
         enrolled: pictures of every class that a probe of one-against-all is compared with; the
             best of their scores decides.
-        by_condition: whether figures are also given for each condition.
+        by_condition: whether figures are also given for each condition, gender and hand of a probe
+            that the data set tells.
     """
 
     threshold: ThresholdRule = "validation"

@@ -59,5 +59,10 @@ def _augmented(recipe: SiameseRecipe, pixels: FloatArray) -> FloatArray:
 
 
 def _caption(pictures: LabelledPictures, row: int) -> str:
-    condition = pictures.conditions[row]
-    return f"{pictures.classes[row]} ({condition})" if condition else pictures.classes[row]
+    """The class, and in brackets what else is known of the picture: "12_Left_index (M, hard)"."""
+    name = pictures.classes[row]
+    traits = [values[row] for values in pictures.traits.values()]
+    # The label of a finger has the hand in it.
+    further = [value for value in traits if value not in name.split("_")]
+    told = ", ".join(filter(None, [*further, pictures.conditions[row]]))
+    return f"{name} ({told})" if told else name

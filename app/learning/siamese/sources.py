@@ -19,7 +19,7 @@ from app.learning.prints import Report
 from app.learning.siamese.archives import is_archive, open_archive
 from app.learning.siamese.arrays import has_idx, is_fashion, read_faces, read_fashion, read_idx
 from app.learning.siamese.files import MAX_FILE_BYTES, Files, Folder, Listing
-from app.learning.siamese.pictures import LabelledPictures
+from app.learning.siamese.pictures import TRAITS, LabelledPictures
 
 # A picture of anything may be small: the 28 pixels of a digit are all there is.
 PICTURE_LIMITS = ImageLimits(max_bytes=MAX_FILE_BYTES, min_side_px=1)
@@ -85,6 +85,9 @@ def describe_reading(pictures: LabelledPictures, examples: int = EXAMPLES) -> li
         counts = sorted(conditions.items())
         shown = ", ".join(f"{name or 'not said'} {count:,}" for name, count in counts)
         lines.append(f"conditions: {shown}")
+    if pictures.traits:
+        told = [_told_trait(pictures, name) for name in pictures.traits]
+        lines.append(f"of them: {'; '.join(told)}")
     if alone := int((sizes == 1).sum()):
         have, make = ("has", "it makes") if alone == 1 else ("have", "they make")
         lines.append(
@@ -99,6 +102,13 @@ def describe_reading(pictures: LabelledPictures, examples: int = EXAMPLES) -> li
         named = f" ({', '.join(names[:examples])}{more})" if examples else ""
         lines.append(f"{len(names):,} skipped: {reason}{named}")
     return lines
+
+
+def _told_trait(pictures: LabelledPictures, name: str) -> str:
+    """How many pictures are of whom, like "300 of men, 90 of women"."""
+    counts = Counter(pictures.traits[name])
+    told = [f"{counts[value]:,} of {who}" for value, who in TRAITS[name].items() if counts[value]]
+    return ", ".join([*told, *([f"{counts['']:,} not said"] if counts[""] else [])])
 
 
 def _counted(count: int, one: str, many: str = "") -> str:
@@ -192,7 +202,21 @@ def _labelled(
         conditions=tuple(image.condition for image in images.values()),
         names=tuple(images),
         skipped=skipped,
+        traits=_traits(images.values()),
     )
+
+
+def _traits(images: Collection[LabelledImage]) -> dict[str, tuple[str, ...]]:
+    """What the names say of whom the pictures show, see ``LabelledPictures``.
+
+    A pattern of one's own can call anything a gender, a name too: only the known values are kept.
+    """
+    said = {trait: [getattr(image, trait) for image in images] for trait in TRAITS}
+    known = {
+        trait: tuple(value if value in TRAITS[trait] else "" for value in values)
+        for trait, values in said.items()
+    }
+    return {trait: values for trait, values in known.items() if any(values)}
 
 
 def _check_pairs(pictures: LabelledPictures, title: str) -> None:
