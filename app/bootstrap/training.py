@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from app.bootstrap.home import open_home
-from app.evaluation.run_record import json_ready
+from app.core.json_ready import json_ready
 from app.learning.progress import Sink
 from app.learning.recipe_book import RECIPE_BOOK
 from app.learning.siamese.recipe import SiameseRecipe

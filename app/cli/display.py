@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -20,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from app.core.errors import WhorlError
+from app.core.json_ready import json_text
 from model_store import BrokenModelError
 
 BAD_INPUT = 2
@@ -89,28 +86,7 @@ def _duplicates(error: WhorlError) -> list[dict[str, Any]]:
 
 def emit(data: Mapping[str, Any] | Sequence[Any]) -> None:
     """Print JSON on standard output."""
-    typer.echo(json.dumps(plain(data), indent=2, allow_nan=False))
-
-
-def plain(value: Any) -> Any:
-    """JSON-ready: records and paths resolved, numbers that JSON does not know are null."""
-    if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
-    if isinstance(value, set | frozenset):
-        return sorted(plain(item) for item in value)
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    return _resolved(value)
-
-
-def _resolved(value: Any) -> Any:
-    if isinstance(value, WhorlError):
-        return {"slug": value.slug, "detail": value.detail}
-    if dataclasses.is_dataclass(value):
-        return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
-    return str(value) if isinstance(value, Path) else value
+    typer.echo(json_text(data), nl=False)
 
 
 def progress(shown_on: Console) -> Progress:

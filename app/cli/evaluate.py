@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Iterator, Sequence
 from functools import partial
@@ -17,7 +16,6 @@ from app.cli.display import (
     NEGATIVE,
     DpiOption,
     console,
-    plain,
     problem_lines,
     progress,
     refusing,
@@ -34,6 +32,7 @@ from app.cli.evaluation_question import PrintSet, Question, asked_question, aske
 from app.cli.page_blocks import require_block, with_block
 from app.cli.recipe_option import RecipeOption
 from app.core.errors import InvalidInput
+from app.core.json_ready import json_text
 from app.settings import Settings
 
 if TYPE_CHECKING:
@@ -207,7 +206,7 @@ def _show(screen: Console, measured: Sequence[FolderEvaluation], model_id: str) 
 
 
 def _write_json(path: Path, figures: dict[str, Any]) -> None:
-    text = json.dumps(plain(figures), indent=2, allow_nan=False) + "\n"
+    text = json_text(figures)
     if str(path) == "-":
         sys.stdout.write(text)
     else:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
-from app.cli.display import plain, table
+from app.cli.display import table
+from app.core.json_ready import json_text
 
 if TYPE_CHECKING:
     from app.evaluation.rates import Scores
@@ -119,8 +119,7 @@ def write_report(
     out.mkdir(parents=True, exist_ok=True)
     scores = {found.evaluation.name: found.measured.scores for found in measured}
     histograms = {name: _histogram_name(name, len(measured)) for name in scores}
-    text = json.dumps(plain(figures), indent=2, allow_nan=False) + "\n"
-    (out / "evaluation.json").write_text(text, "utf-8")
+    (out / "evaluation.json").write_text(json_text(figures), "utf-8")
     report = _report(measured, model_id, list(histograms.values()))
     (out / "evaluation.md").write_text(report, "utf-8")
     (out / "det.png").write_bytes(det_png(scores, baselines=_baseline_scores(measured)))

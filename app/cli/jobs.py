@@ -13,13 +13,13 @@ from app.cli.display import (
     console,
     emit,
     facts,
-    plain,
     progress,
     refusing,
     say,
     table,
 )
 from app.cli.keys import day
+from app.core.json_ready import json_ready
 from app.core.records import Job, JobState
 from app.settings import Settings
 
@@ -120,7 +120,7 @@ def progress_words(job: Job) -> str:
 
 
 def _fields(job: Job) -> dict[str, Any]:
-    made: dict[str, Any] = plain(job)
+    made: dict[str, Any] = json_ready(job)
     return made
 
 

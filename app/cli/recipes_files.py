@@ -89,7 +89,8 @@ def records_of(
 
     What a recipe says for readers is taken from the code, so that it can be put better later.
     """
-    from app.evaluation.run_record import WORDS, RunRecord, json_ready
+    from app.core.json_ready import json_ready
+    from app.evaluation.run_record import WORDS, RunRecord
     from app.services.run_recipe import with_seed
 
     found: dict[str, list[RunRecord]] = {}

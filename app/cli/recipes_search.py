@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,9 +10,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from app.cli.display import console, plain, refusing, say, table
+from app.cli.display import console, refusing, say, table
 from app.cli.recipes_run import DatasetsOption, picture_recipe, run_tools
 from app.cli.training_display import training_display
+from app.core.json_ready import json_text
 
 if TYPE_CHECKING:
     from app.learning.siamese.diagnosis import Symptom
@@ -100,4 +100,4 @@ def _write(path: Path, name: str, found: Sequence[Trial]) -> None:
 
     path.parent.mkdir(parents=True, exist_ok=True)
     data = {"recipe": name, "best": best_of(found), "trials": list(found)}
-    path.write_text(json.dumps(plain(data), indent=2, allow_nan=False) + "\n", "utf-8")
+    path.write_text(json_text(data), "utf-8")

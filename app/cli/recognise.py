@@ -17,13 +17,13 @@ from app.cli.display import (
     console,
     emit,
     facts,
-    plain,
     refusing,
     say,
     table,
 )
 from app.cli.recipe_option import RecipeOption
 from app.core.errors import InvalidInput
+from app.core.json_ready import json_ready
 from app.core.types import FingerPosition, Quality
 from app.settings import Settings
 
@@ -186,7 +186,7 @@ def quality_words(quality: Quality | None) -> str:
 
 
 def _fields(outcome: object) -> dict[str, object]:
-    made: dict[str, object] = plain(outcome)
+    made: dict[str, object] = json_ready(outcome)
     return made
 
 

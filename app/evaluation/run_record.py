@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 import re
 from collections.abc import Mapping
@@ -14,6 +13,7 @@ from typing import Any, Self
 import numpy as np
 
 from app.core.errors import InvalidInput
+from app.core.json_ready import json_ready
 from app.core.types import FloatArray
 from app.evaluation.rates import Scores
 
@@ -155,17 +155,6 @@ def trained_by(recipe: Mapping[str, Any]) -> dict[str, Any]:
     decisive = {key: value for key, value in recipe.items() if key not in WORDS}
     found: dict[str, Any] = json.loads(json.dumps(json_ready(decisive)))
     return found
-
-
-def json_ready(value: Any) -> Any:
-    """Tuples as lists, numbers that JSON does not know as None."""
-    if isinstance(value, Mapping):
-        return {str(key): json_ready(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [json_ready(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
 
 
 def thinned(scores: FloatArray, most: int = KEPT_SCORES // 2) -> list[float]:

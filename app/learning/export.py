@@ -11,10 +11,10 @@ import keras
 import numpy as np
 
 from app import __version__
+from app.core.json_ready import json_ready
 from app.core.params import Matching, write_preparation
 from app.core.types import PreparedSample
 from app.evaluation.report import Evaluation
-from app.evaluation.run_record import json_ready
 from app.learning.recipe_book import AnyRecipe
 from app.matching.calibration import Calibration
 from app.networks.forward import inference_function, stack_samples

@@ -12,9 +12,10 @@ import numpy as np
 
 from app import __version__
 from app.core.errors import InvalidInput
+from app.core.json_ready import json_ready
 from app.core.types import FloatArray
 from app.evaluation.decisions import decide_counts
-from app.evaluation.run_record import APART, BEGUN_FROM, RunRecord, json_ready, thinned
+from app.evaluation.run_record import APART, BEGUN_FROM, RunRecord, thinned
 from app.learning.progress import Phases, Sink
 from app.learning.siamese.data import Parts, recipe_pictures
 from app.learning.siamese.diagnosis import Symptom

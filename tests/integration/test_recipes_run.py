@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from app.cli.commands import app
-from app.cli.display import plain
+from app.core.json_ready import json_ready
 from app.evaluation.run_record import RunRecord
 from app.learning.recipe_book import find_recipe
 
@@ -153,7 +153,7 @@ def test_recipes_are_listed_without_a_command() -> None:
 
 def test_a_recipe_is_shown_as_json() -> None:
     shown = json.loads(recipes("show", "olivetti").stdout)
-    assert shown == plain(find_recipe("olivetti").to_dict())
+    assert shown == json_ready(find_recipe("olivetti").to_dict())
     assert shown["augmentation"]["fill"] is None
     assert json.loads(recipes("show", "quick").stdout)["name"] == "quick"
     assert "unknown_recipe" in recipes("show", "oliveti").stderr

@@ -26,9 +26,9 @@ from app.bootstrap.training import train_recipe
 from app.cli.commands import app
 from app.cli.training_display import training_display
 from app.core.errors import Cancelled, InvalidInput
+from app.core.json_ready import json_ready
 from app.core.params import PictureParams
 from app.core.records import JobState, ModelAlias, Scope
-from app.evaluation.run_record import json_ready
 from app.learning.recipe_book import RECIPE_BOOK
 from app.learning.siamese.improved import STRIPES
 from app.learning.siamese.originals import STRIPES_ORIGINAL

@@ -2,62 +2,18 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import replace
 
 import pytest
 import typer
-from hypothesis import given
-from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from app.cli.display import plain, problem_lines, refusing
+from app.cli.display import problem_lines, refusing
 from app.cli.evaluation_files import interval_table
-from app.core.errors import Conflict, InvalidImage, InvalidInput, WhorlError
-from app.core.records import Scope
+from app.core.errors import Conflict, InvalidInput
 from app.evaluation.report import Evaluation
 from app.settings import Settings
 from model_store import BrokenModelError
-
-
-def json_values(leaf: st.SearchStrategy[object]) -> st.SearchStrategy[object]:
-    return st.recursive(
-        leaf, lambda inner: st.lists(inner) | st.dictionaries(st.text("ab"), inner), max_leaves=8
-    )
-
-
-KNOWN = st.none() | st.booleans() | st.integers() | st.text() | st.floats(allow_nan=False)
-
-
-@given(json_values(KNOWN.filter(lambda value: value not in (float("inf"), float("-inf")))))
-def test_what_json_knows_stays_as_it_is(value: object) -> None:
-    assert json.loads(json.dumps(plain(value), allow_nan=False)) == value
-
-
-@given(json_values(st.sampled_from([float("nan"), float("inf"), float("-inf")])))
-def test_numbers_that_json_does_not_know_are_null(value: object) -> None:
-    text = json.dumps(plain(value), allow_nan=False)
-    assert text.count("null") == repr(value).count("nan") + repr(value).count("inf")
-
-
-def test_records_sets_and_errors_become_plain() -> None:
-    @dataclass(frozen=True)
-    class Record:
-        where: Path
-        scopes: frozenset[Scope]
-        problem: WhorlError
-        period_mm: float
-
-    record = Record(
-        Path("a/b"), frozenset({Scope.VERIFY, Scope.ENROLL}), InvalidImage("cut off"), float("nan")
-    )
-    assert plain(record) == {
-        "where": "a/b",
-        "scopes": ["enroll", "verify"],
-        "problem": {"slug": "broken_image", "detail": "cut off"},
-        "period_mm": None,
-    }
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,8 @@ from app.cli import recipes_files
 from app.cli.recipes_files import RunFolders, chosen, records_of, systems, write_page
 from app.cli.recipes_search import replacement
 from app.core.errors import InvalidInput
-from app.evaluation.run_record import RunRecord, json_ready
+from app.core.json_ready import json_ready
+from app.evaluation.run_record import RunRecord
 from app.learning.siamese.originals import ATT_ORIGINAL, FASHION_ORIGINAL, STRIPES_ORIGINAL
 from app.learning.siamese.recipe import SiameseRecipe
 from app.services.run_recipe import with_seed

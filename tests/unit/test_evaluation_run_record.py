@@ -13,7 +13,7 @@ import pytest
 
 from app.core.errors import InvalidInput
 from app.evaluation.rates import Scores, error_curve
-from app.evaluation.run_record import RunRecord, json_ready, thinned
+from app.evaluation.run_record import RunRecord, thinned
 from tests.fakes.runs import RECIPE, run_record
 
 
@@ -37,11 +37,6 @@ def test_the_kept_scores_give_the_curve() -> None:
     whole = error_curve(Scores(np.array([0.6, 0.9], "f4"), np.array([0.1, 0.7], "f4")))
     assert (curve.fmr == whole.fmr).all()
     assert (curve.fnmr == whole.fnmr).all()
-
-
-def test_numbers_that_are_none_and_tuples_are_made_ready_for_json() -> None:
-    ready = json_ready({"a": (1, math.nan), "b": [math.inf], 3: "x"})
-    assert ready == {"a": [1, None], "b": [None], "3": "x"}
 
 
 @pytest.mark.parametrize("word", ["summary", "original", "wrong", "changed"])

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from app.core.errors import InvalidInput
+from app.core.json_ready import json_ready
 from app.core.params import MatchingParams, VectorMatching, read_matching, read_preparation
-from app.evaluation.run_record import json_ready
 from app.learning.progress import Phases
 from app.learning.recipe_book import RECIPE_BOOK, AnyRecipe, find_print_recipe, find_recipe
 from app.learning.recipes import PRINT_RECIPES, Recipe

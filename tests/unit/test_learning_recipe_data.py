@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.core.errors import InvalidInput
-from app.evaluation.run_record import json_ready
+from app.core.json_ready import json_ready
 from app.learning.recipe_book import RECIPE_BOOK, recipe_from_data
 from app.learning.recipes import Recipe
 from app.learning.siamese.improved import FACES, FASHION, IMPROVED, STRIPES

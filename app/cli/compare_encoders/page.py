@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from app.cli.compare_encoders.trial import TIMED_BATCH, Trial
-from app.cli.display import plain
 from app.cli.machine import facts_table
+from app.core.json_ready import json_text
 from app.evaluation.report import Evaluation
 from app.evaluation.tables import markdown, percent
 
@@ -37,8 +36,7 @@ def write_comparison(out: Path, setting: Setting, trials: Sequence[Trial]) -> No
         "facts": setting.facts,
         "variants": [trial.to_dict() for trial in trials],
     }
-    text = json.dumps(plain(figures), indent=2, allow_nan=False) + "\n"
-    (out / FIGURES).write_text(text, "utf-8")
+    (out / FIGURES).write_text(json_text(figures), "utf-8")
     (out / PAGE).write_text(comparison_page(setting, trials), "utf-8")
 
 
