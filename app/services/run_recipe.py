@@ -18,7 +18,7 @@ from app.evaluation.decisions import decide_counts
 from app.evaluation.run_record import APART, BEGUN_FROM, RunRecord, thinned
 from app.learning.progress import Phases, Sink
 from app.learning.siamese.data import Parts, recipe_pictures
-from app.learning.siamese.diagnosis import Symptom
+from app.learning.siamese.diagnosis import FirstShown, Symptom
 from app.learning.siamese.fit import (
     NO_LIMITS,
     FitLimits,
@@ -111,12 +111,12 @@ def run_recipe(recipe: SiameseRecipe, seed: int, tools: RunTools, watch: RunWatc
 
 
 class _Fit:
-    """A fit that is watched; remembers every symptom from the epoch in which it first shows."""
+    """A fit that is watched, and the symptoms that it showed."""
 
     def __init__(self, recipe: SiameseRecipe, tools: RunTools, watch: RunWatch) -> None:
         self._recipe, self._tools, self._watch = recipe, tools, watch
         self._validation: dict[str, float] = {}
-        self.first: dict[str, tuple[int, Symptom]] = {}
+        self.symptoms = FirstShown()
 
     def run(self, parts: Parts, base: Any = None) -> FittedSiamese:
         """Train on the first part, from the weights of an encoder if there is one."""
@@ -136,10 +136,8 @@ class _Fit:
     def _note(self, epoch: SiameseEpoch) -> None:
         if np.isfinite(epoch.validation_loss):
             self._validation["validation_loss"] = epoch.validation_loss
-        for symptom in epoch.symptoms:
-            if symptom.name not in self.first:
-                self.first[symptom.name] = (epoch.number, symptom)
-                self._watch.found(epoch.number, symptom)
+        for symptom in self.symptoms.note(epoch.number, epoch.symptoms):
+            self._watch.found(epoch.number, symptom)
 
 
 def fit_base(recipe: SiameseRecipe, tools: RunTools, watch: RunWatch) -> FittedSiamese | None:
@@ -205,10 +203,7 @@ def _told_of_fit(
         "parameters": int(fitted.encoder.count_params()),
         "multiply_adds": cost,
         "training_multiply_adds": BACKWARD * cost * _pictures_shown(fitted),
-        "symptoms": [
-            {"epoch": number, "name": symptom.name, "detail": symptom.detail}
-            for number, symptom in fit.first.values()
-        ],
+        "symptoms": fit.symptoms.facts(),
     }
 
 

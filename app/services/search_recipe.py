@@ -11,7 +11,7 @@ import numpy as np
 
 from app.core.errors import InvalidInput, WhorlError
 from app.learning.siamese.data import Parts, recipe_pictures
-from app.learning.siamese.diagnosis import Symptom
+from app.learning.siamese.diagnosis import FirstShown, Symptom
 from app.learning.siamese.fit import FittedSiamese, SiameseEpoch, fit_siamese
 from app.learning.siamese.network import embed_pixels
 from app.learning.siamese.protocol import measure
@@ -172,15 +172,17 @@ def _try(
     values = {name: _suggested(asked, name, r) for name, r in search_space(recipe).items()}
     tried = with_values(recipe, values)
     epochs: list[SiameseEpoch] = []
+    first = FirstShown()
 
     def told(epoch: SiameseEpoch) -> None:
         epochs.append(epoch)
+        first.note(epoch.number, epoch.symptoms)
         asked.report(-_relative(tried.loss, epochs), epoch.number)
         if asked.should_prune():
             raise _GivenUpError
 
     def ended(accuracy: float | None) -> Trial:
-        return Trial(asked.number, values, accuracy, len(epochs), _first_symptoms(epochs))
+        return Trial(asked.number, values, accuracy, len(epochs), first.found())
 
     train, validation, _ = parts
     try:
@@ -203,14 +205,6 @@ def _try(
     known = (validation, embed_pixels(fitted.encoder, validation.pixels))
     by_validation = replace(tried, protocol=Protocol("validation"))
     return ended(measure(by_validation, fitted.matching, known, known).figures["accuracy"])
-
-
-def _first_symptoms(epochs: Sequence[SiameseEpoch]) -> tuple[tuple[int, Symptom], ...]:
-    first: dict[str, tuple[int, Symptom]] = {}
-    for epoch in epochs:
-        for symptom in epoch.symptoms:
-            first.setdefault(symptom.name, (epoch.number, symptom))
-    return tuple(first.values())
 
 
 def _suggested(asked: optuna.Trial, name: str, within: Range) -> float | int:

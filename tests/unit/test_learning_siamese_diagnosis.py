@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from app.core.types import FloatArray
 from app.learning.embedding_losses import EPSILON
-from app.learning.siamese.diagnosis import Symptom, diagnose
+from app.learning.siamese.diagnosis import FirstShown, Symptom, diagnose
 from app.learning.siamese.pairing import Pairs
 from app.learning.siamese.recipe import LossKind, LossParams
 
@@ -165,3 +165,18 @@ def test_grids_of_cells_are_looked_at_whole() -> None:
     cells[:, 1, 0] = 0.0
     cells[:, 1, 1, 2:] = 0.0
     assert names(symptoms(cells)) == ["dead_relu_output"]
+
+
+def test_a_symptom_is_new_once_and_its_first_epoch_is_remembered() -> None:
+    dead, still = Symptom("dead", "all of it"), Symptom("still", "stands")
+    first = FirstShown()
+    assert first.found() == ()
+    assert first.note(1, []) == []
+    assert first.note(2, [still]) == [still]
+    assert first.note(3, [dead, Symptom("still", "stands yet")]) == [dead]
+    assert first.note(4, [dead, still]) == []
+    assert first.found() == ((2, still), (3, dead))
+    assert first.facts() == [
+        {"epoch": 2, "name": "still", "detail": "stands"},
+        {"epoch": 3, "name": "dead", "detail": "all of it"},
+    ]

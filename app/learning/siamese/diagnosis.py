@@ -6,7 +6,9 @@ a plain fact of the embeddings and pairs at hand, so it can be looked for in eve
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -33,6 +35,30 @@ class Symptom:
 
     name: str
     detail: str
+
+
+class FirstShown:
+    """Remembers of every symptom the epoch in which it first showed, and what it said then."""
+
+    def __init__(self) -> None:
+        self._first: dict[str, tuple[int, Symptom]] = {}
+
+    def note(self, epoch: int, symptoms: Iterable[Symptom]) -> list[Symptom]:
+        """Those of an epoch's symptoms that are new."""
+        new = [symptom for symptom in symptoms if symptom.name not in self._first]
+        self._first |= {symptom.name: (epoch, symptom) for symptom in new}
+        return new
+
+    def found(self) -> tuple[tuple[int, Symptom], ...]:
+        """Epochs and symptoms, in the order in which they showed."""
+        return tuple(self._first.values())
+
+    def facts(self) -> list[dict[str, Any]]:
+        """The same for records: epoch, name, detail."""
+        return [
+            {"epoch": epoch, "name": symptom.name, "detail": symptom.detail}
+            for epoch, symptom in self.found()
+        ]
 
 
 def diagnose(

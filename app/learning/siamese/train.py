@@ -35,6 +35,7 @@ from app.learning.siamese.data import (
     gather_pictures,
     require_measurable,
 )
+from app.learning.siamese.diagnosis import FirstShown
 from app.learning.siamese.fit import FittedSiamese, SiameseEpoch, fit_siamese
 from app.learning.siamese.judge import (
     Embedded,
@@ -95,7 +96,7 @@ class _Course:
     phases: Phases
     step: int = 0
     epochs: list[dict[str, Any]] = field(default_factory=list)
-    diagnosis: dict[str, dict[str, Any]] = field(default_factory=dict)
+    symptoms: FirstShown = field(default_factory=FirstShown)
 
     def watch(self, at: FitProgress) -> None:
         self.step = at.step
@@ -111,11 +112,8 @@ class _Course:
                 "symptoms": [symptom.name for symptom in epoch.symptoms],
             }
         )
-        for symptom in epoch.symptoms:
-            if symptom.name not in self.diagnosis:
-                found = {"name": symptom.name, "epoch": epoch.number, "detail": symptom.detail}
-                self.diagnosis[symptom.name] = found
-                self.phases.diagnosed(symptom.detail)
+        for symptom in self.symptoms.note(epoch.number, epoch.symptoms):
+            self.phases.diagnosed(symptom.detail)
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +162,7 @@ def train_pictures(order: PictureOrder, sink: Sink) -> Trained:
         "data": read.facts,
         "began": read.beginning.told,
         "epochs": course.epochs,
-        "diagnosis": list(course.diagnosis.values()),
+        "diagnosis": course.symptoms.facts(),
         "stopped": fitted.stopped,
         "train_s": round(fitted.train_s, 2),
         "backend": keras.backend.backend(),
