@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 RUNS = "runs"
 COMMAND = "whorl recipes run all"
+OWN_COMMAND = "whorl recipes run FILE.json"
 SHEET = "sheet-"
 DRAWN = "stripes"
 """Kind of data whose pictures are nobody's."""
@@ -109,14 +110,16 @@ def records_of(
 def write_page(
     folders: RunFolders, known: Mapping[str, SiameseRecipe], of: str | None = None
 ) -> Path:
-    """Draw the curves again and put every system's tables between its marks on the page.
+    """Draw the curves again and put every section's tables between its marks on the page.
 
-    What stands outside the marks is kept; a system that has none yet gets a section at the end.
+    What stands outside the marks is kept, and so are sections of recipes that are not known, such
+    as were brought to another command; one that is not there yet is put at the end.
     Several runs may do so side by side: one waits for the other, and then reads what it left. The
     page is replaced at once or not at all.
 
     Args:
-        of: a recipe's name; only what tells of its system is written.
+        known: the built-in recipes and those that were brought, by name.
+        of: a recipe's name; only what tells of it is written.
 
     Raises:
         InvalidInput: a record is none (``broken_run``), or marks do not pair (``no_block``).
@@ -126,14 +129,14 @@ def write_page(
     page.parent.mkdir(parents=True, exist_ok=True)
     with _alone(page.parent):
         runs, blocks = records_of(folders, known), {}
-        for system, names in systems(known).items():
-            ran = {name: runs[name] for name in names if name in runs}
-            if ran and (of is None or of in names):
-                blocks[system] = _content(system, ran, folders)
+        for section, names in sections(known, runs).items():
+            if of is None or of in names:
+                ran = {name: runs[name] for name in names}
+                blocks[section] = _content(section, ran, folders)
         # Curves take seconds: prose that somebody writes meanwhile must not be lost.
         text = page.read_text("utf-8") if page.is_file() else "# Recipes\n"
-        for system, content in blocks.items():
-            text = with_block(with_section(text, system), system, content, page)
+        for section, content in blocks.items():
+            text = with_block(with_section(text, section), section, content, page)
         _replace(page, text.encode())
     return page
 
@@ -166,6 +169,7 @@ def _replace(path: Path, data: bytes) -> None:
 def _content(system: str, ran: Mapping[str, list[RunRecord]], folders: RunFolders) -> str:
     from app.evaluation.recipe_curves import system_curves
     from app.evaluation.recipe_tables import system_block
+    from app.learning.recipe_book import RECIPE_BOOK
 
     folders.out.mkdir(parents=True, exist_ok=True)
     curves = dict(system_curves(system, ran))
@@ -173,7 +177,28 @@ def _content(system: str, ran: Mapping[str, list[RunRecord]], folders: RunFolder
         _replace(folders.out / f"{name}.png", png)
     sheets = [path.stem for name in ran for path in folders.out.glob(f"{name}-{SHEET}*.png")]
     block = system_block(ran, folders.out.name, [*curves, *sorted(sheets)])
-    return f"{block}\nMeasured by `{COMMAND}`."
+    return f"{block}\nMeasured by `{COMMAND if ran.keys() <= RECIPE_BOOK.keys() else OWN_COMMAND}`."
+
+
+def sections(known: Iterable[str], ran: Collection[str]) -> dict[str, list[str]]:
+    """What the sections of the page tell of: names of recipes that have been run.
+
+    A built-in system has one, of built-in recipes only, so that it is the same whatever else a
+    command was given. A recipe of one's own has one, which it shares with its own ``-original``,
+    and in which the built-in recipes of the system that its name begins with stand beside it.
+    """
+    from app.learning.recipe_book import RECIPE_BOOK
+
+    built_in = systems(name for name in known if name in RECIPE_BOOK)
+    own = [name for name in known if name not in RECIPE_BOOK and name in ran]
+    paired = systems(own)
+    alone = sorted(set(own) - {name for names in paired.values() for name in names})
+    found = dict(built_in)
+    for section, names in (paired | {name: [name] for name in alone}).items():
+        kin = (built_in[system] for system in built_in if section.startswith(f"{system}-"))
+        found[section] = [*next(kin, []), *names]
+    told = {section: [name for name in names if name in ran] for section, names in found.items()}
+    return {section: names for section, names in told.items() if names}
 
 
 def systems(names: Iterable[str]) -> dict[str, list[str]]:
@@ -204,7 +229,7 @@ def chosen(names: Sequence[str], known: Mapping[str, SiameseRecipe]) -> list[Sia
     """
     ordered = [name for listed in systems(known).values() for name in listed]
     ordered += [name for name in known if name not in ordered]
-    wanted = ordered if not names or "all" in names else list(dict.fromkeys(names))
+    wanted = dict.fromkeys(ordered if not names or "all" in names else names)
     for name in wanted:
         if name not in known:
             raise InvalidInput(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -13,7 +13,8 @@ import typer
 from rich.console import Console
 
 from app.cli.display import NEGATIVE, SHOW_TRACEBACKS, console, refusing, say
-from app.cli.recipes_files import RunFolders, chosen, write_page
+from app.cli.recipes_files import RunFolders, write_page
+from app.cli.recipes_meant import meant_recipes, picture_recipes
 from app.cli.training_display import training_display
 from app.core.errors import InvalidInput, WhorlError
 from app.settings import Settings
@@ -21,12 +22,29 @@ from app.settings import Settings
 if TYPE_CHECKING:
     from app.evaluation.run_record import RunRecord
     from app.learning.siamese.diagnosis import Symptom
+    from app.learning.siamese.fit import FitLimits
     from app.learning.siamese.recipe import SiameseRecipe
     from app.services.run_recipe import RunTools
 
+NamesArgument = Annotated[
+    list[str] | None,
+    typer.Argument(
+        help="Recipes, or all; files that end in .json hold recipes of one's own.",
+        metavar="[NAME|FILE.json...|all]",
+    ),
+]
+SeedsOption = Annotated[int, typer.Option(help="Runs of each recipe, seeds 1 to this.", min=1)]
 OutOption = Annotated[
     Path, typer.Option(help="Folder of records and curves; the page lies beside it.")
 ]
+PicturesOption = Annotated[
+    Path, typer.Option(help="Folder for pictures of the data: people's, not to be published.")
+]
+MinutesOption = Annotated[
+    float | None, typer.Option(help="Most minutes of training a run; else the recipe's epochs.")
+]
+EpochsOption = Annotated[int | None, typer.Option(help="Most epochs a run, to try things.", min=1)]
+FreshOption = Annotated[bool, typer.Option("--fresh", help="Train again what has been trained.")]
 DatasetsOption = Annotated[
     Path | None, typer.Option(help="Folder of the data sets, instead of WHORL_DATASETS.")
 ]
@@ -35,23 +53,13 @@ OUT, PICTURES = Path("docs/recipes"), Path("build/recipes")
 
 @refusing()
 def run(
-    names: Annotated[
-        list[str] | None, typer.Argument(help="Recipes, or all.", metavar="[NAME...|all]")
-    ] = None,
-    seeds: Annotated[int, typer.Option(help="Runs of each recipe, seeds 1 to this.", min=1)] = 3,
+    names: NamesArgument = None,
+    seeds: SeedsOption = 3,
     out: OutOption = OUT,
-    pictures: Annotated[
-        Path, typer.Option(help="Folder for pictures of the data: people's, not to be published.")
-    ] = PICTURES,
-    minutes: Annotated[
-        float | None, typer.Option(help="Most minutes of training a run; else the recipe's epochs.")
-    ] = None,
-    epochs: Annotated[
-        int | None, typer.Option(help="Most epochs a run, to try things out.", min=1)
-    ] = None,
-    fresh: Annotated[
-        bool, typer.Option("--fresh", help="Train again what has been trained.")
-    ] = False,
+    pictures: PicturesOption = PICTURES,
+    minutes: MinutesOption = None,
+    epochs: EpochsOption = None,
+    fresh: FreshOption = False,
     datasets: DatasetsOption = None,
 ) -> None:
     """Train recipes over several seeds, measure each run and write the page of all.
@@ -59,25 +67,20 @@ def run(
     A run is recorded as it ends and kept as long as its recipe is the same, so an interrupted
     command goes on where it stopped; one that --minutes or --epochs cut short is run again where
     they are looser now or not given. Recipes whose data set is not there are skipped; the exit
-    code is 1 where another one failed.
+    code is 1 where another one failed. A recipe of one's own gets a section of its own.
 
-    Example: whorl recipes run all, or whorl recipes run stripes-original stripes --seeds 1
+    Example: whorl recipes run all, or whorl recipes run stripes my.json --seeds 1
     """
-    from app.learning.siamese.fit import FitLimits
-
     screen, folders = console(), RunFolders(out, pictures)
-    limits = FitLimits(math.inf if minutes is None else 60.0 * minutes, epochs)
-    tools = run_tools(datasets, limits)
-    recipes = chosen(names or [], tools.known)
+    recipes, known = meant_recipes(names or [])
+    tools = run_tools(datasets, fit_limits(minutes, epochs), known)
     say(screen, f"{tools.device.name}, {tools.device.backend}, products in {tools.dtype}")
     failed = 0
     for seed in range(1, seeds + 1):
         for recipe in recipes:
             failed += not _run_one(recipe, seed, tools, folders, screen, fresh=fresh)
-    say(
-        screen,
-        f"written: {write_page(folders, tools.known)}; pictures of the data: {folders.pictures}",
-    )
+    page = write_page(folders, known)
+    say(screen, f"written: {page}; pictures of the data: {folders.pictures}")
     if failed:
         raise typer.Exit(NEGATIVE)
 
@@ -86,38 +89,30 @@ def run(
 def report(out: OutOption = OUT) -> None:
     """Write the page and its curves again from the records of runs, without training.
 
+    Sections of recipes of one's own stay as they are; `whorl recipes run FILE.json` writes them.
+
     Example: whorl recipes report
     """
     say(console(), f"written: {write_page(RunFolders(out, PICTURES), picture_recipes())}")
 
 
-def picture_recipes() -> dict[str, SiameseRecipe]:
-    """The recipes that learn from pictures of anything, by name."""
-    from app.learning.recipe_book import RECIPE_BOOK
-    from app.learning.siamese.recipe import SiameseRecipe
+def fit_limits(minutes: float | None, epochs: int | None) -> FitLimits:
+    """What ends a fit before its recipe's last epoch; nothing where nothing is said."""
+    from app.learning.siamese.fit import FitLimits
 
-    return {n: recipe for n, recipe in RECIPE_BOOK.items() if isinstance(recipe, SiameseRecipe)}
-
-
-def picture_recipe(name: str) -> SiameseRecipe:
-    """One of them.
-
-    Raises:
-        InvalidInput: there is no such recipe (``unknown_recipe``).
-    """
-    return chosen([name], picture_recipes())[0]
+    return FitLimits(math.inf if minutes is None else 60.0 * minutes, epochs)
 
 
-def run_tools(datasets: Path | None, limits: Any) -> RunTools:
+def run_tools(
+    datasets: Path | None, limits: FitLimits, known: Mapping[str, SiameseRecipe]
+) -> RunTools:
     """Device, data and recipes of this installation."""
     from app.networks.device import find_device, training_dtype
     from app.services.run_recipe import RunTools
 
     settings = Settings()
     device = find_device(settings.device)
-    return RunTools(
-        datasets or settings.datasets, picture_recipes(), device, training_dtype(device), limits
-    )
+    return RunTools(datasets or settings.datasets, known, device, training_dtype(device), limits)
 
 
 def _run_one(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,7 +10,8 @@ import typer
 from rich.console import Console
 
 from app.cli.display import console, refusing, say, table
-from app.cli.recipes_run import DatasetsOption, picture_recipe, run_tools
+from app.cli.recipes_meant import meant_recipes
+from app.cli.recipes_run import DatasetsOption, fit_limits, run_tools
 from app.cli.training_display import training_display
 from app.core.json_ready import json_text
 
@@ -20,13 +20,20 @@ if TYPE_CHECKING:
     from app.services.search_recipe import Trial, Values
 
 
+NameArgument = Annotated[
+    str,
+    typer.Argument(help="Recipe of pictures, or a .json file with one.", metavar="NAME|FILE.json"),
+]
+TrialsOption = Annotated[
+    Path | None, typer.Option(help="JSON file for all trials, written after each.")
+]
+
+
 @refusing()
 def search(
-    name: Annotated[str, typer.Argument(help="Recipe of pictures.", metavar="NAME")],
+    name: NameArgument,
     trials: Annotated[int, typer.Option(help="Fits that are tried.", min=1)] = 20,
-    out: Annotated[
-        Path | None, typer.Option(help="JSON file for all trials, written after each.")
-    ] = None,
+    out: TrialsOption = None,
     minutes: Annotated[float | None, typer.Option(help="Most minutes of training a trial.")] = None,
     epochs: Annotated[int | None, typer.Option(help="Most epochs a trial.", min=1)] = None,
     seed: Annotated[int, typer.Option(help="Seed of split, weights and search.")] = 1,
@@ -39,16 +46,13 @@ def search(
 
     Example: whorl recipes search stripes --trials 20 --out build/stripes.json
     """
-    from app.learning.siamese.fit import FitLimits
     from app.services.run_recipe import RunWatch
     from app.services.search_recipe import best_of, search_recipe
 
     screen = console()
     found: list[Trial] = []
-    recipe = picture_recipe(name)
-    limits = FitLimits(math.inf if minutes is None else 60.0 * minutes, epochs)
-
-    tools = run_tools(datasets, limits)
+    (recipe, *_), known = meant_recipes([name])
+    tools = run_tools(datasets, fit_limits(minutes, epochs), known)
 
     def found_first(epoch: int, symptom: Symptom) -> None:
         say(screen, f"{recipe.transfer}, epoch {epoch}: {symptom.detail}", "yellow")
@@ -61,7 +65,7 @@ def search(
             for epoch, symptom in trial.symptoms:
                 say(screen, f"  epoch {epoch}: {symptom.detail}", "yellow")
             if out is not None:
-                _write(out, name, found)
+                _write(out, recipe.name, found)
     _show(screen, found)
     best = best_of(found)
     if best is not None:

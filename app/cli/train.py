@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -11,15 +10,14 @@ import typer
 from rich.console import Console
 
 from app.cli.display import console, refusing, say
+from app.cli.recipe_option import named_or_brought
 from app.cli.training_display import training_display
-from app.core.errors import InvalidInput
 from app.settings import Settings
 
 if TYPE_CHECKING:
     from app.services.train_model import TrainingOutcome
     from app.services.training_spec import TrainingSpec
 
-RECIPE_SUFFIX = ".json"
 STATE = "fit-state"
 """The one folder below --backup that is written and, once the model is published, removed."""
 
@@ -76,7 +74,7 @@ def train(
     """
     from app.services.training_spec import TrainingSpec
 
-    name, brought = _recipe(recipe)
+    name, brought = named_or_brought(recipe)
     spec = TrainingSpec(
         recipe=name,
         recipe_data=brought,
@@ -95,27 +93,6 @@ def train(
     )
     screen = console()
     _say_outcome(screen, _run(spec, folder, out, backup, screen))
-
-
-def _recipe(said: str) -> tuple[str, dict[str, Any] | None]:
-    """A recipe's name and, where a file is meant, what is in it.
-
-    Raises:
-        InvalidInput: the file holds no recipe (``invalid_recipe``).
-        OSError: it cannot be read.
-    """
-    if not said.endswith(RECIPE_SUFFIX):
-        return said, None
-    try:
-        brought = json.loads(Path(said).read_text("utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise InvalidInput(f"{said} is not JSON: {error}", slug="invalid_recipe") from error
-    if not isinstance(brought, dict) or not isinstance(brought.get("name"), str):
-        raise InvalidInput(
-            f"{said} must hold a recipe, an object with a name; docs/recipes.md has an example",
-            slug="invalid_recipe",
-        )
-    return brought["name"], brought
 
 
 def _run(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from app.core.errors import InvalidInput
+from app.evaluation.run_record import trained_by
 from app.learning.recipes import PRINT_RECIPES, Recipe
 from app.learning.siamese.improved import IMPROVED
 from app.learning.siamese.originals import ORIGINALS
@@ -34,10 +35,34 @@ def recipe_from_data(data: dict[str, Any]) -> SiameseRecipe:
     Raises:
         InvalidInput: the data are no recipe, or it has a built-in one's name (``invalid_recipe``).
     """
+    return _newly_named(_read(data))
+
+
+def recipe_to_run(data: dict[str, Any]) -> SiameseRecipe:
+    """A recipe of pictures that somebody brings to be run beside the built-in ones.
+
+    Data by which a model is trained just as by the built-in recipe of that name are that recipe.
+
+    Raises:
+        InvalidInput: as ``recipe_from_data``.
+    """
+    recipe = _read(data)
+    same = RECIPE_BOOK.get(recipe.name)
+    if isinstance(same, SiameseRecipe) and trained_by(same.to_dict()) == trained_by(
+        recipe.to_dict()
+    ):
+        return same
+    return _newly_named(recipe)
+
+
+def _read(data: dict[str, Any]) -> SiameseRecipe:
     try:
-        recipe = SiameseRecipe.from_dict(data)
+        return SiameseRecipe.from_dict(data)
     except (TypeError, ValueError) as error:
         raise InvalidInput(f"that is not a recipe: {error}", slug="invalid_recipe") from error
+
+
+def _newly_named(recipe: SiameseRecipe) -> SiameseRecipe:
     if recipe.name in RECIPE_BOOK:
         raise InvalidInput(
             f"{recipe.name} is the name of a built-in recipe; give this one a name of its own",
