@@ -17,6 +17,7 @@ from app.core.types import FloatArray
 from app.evaluation.decisions import decide_counts
 from app.evaluation.run_record import APART, BEGUN_FROM, RunRecord, thinned
 from app.learning.progress import Phases, Sink
+from app.learning.siamese.beginning import people_of, require_unseen, split_digest
 from app.learning.siamese.data import Parts, recipe_pictures
 from app.learning.siamese.diagnosis import FirstShown, Symptom
 from app.learning.siamese.fit import (
@@ -85,7 +86,7 @@ def run_recipe(recipe: SiameseRecipe, seed: int, tools: RunTools, watch: RunWatc
 
     Raises:
         InvalidInput: the data set is not there or cannot be split (see ``recipe_pictures``), or
-            the recipe begins from one that is not known (``unknown_recipe``).
+            the recipe begins from one that is not known or knows the test (see ``fit_base``).
         WhorlError: the fit diverged (``fit_diverged``).
     """
     keep_freed_memory()
@@ -97,7 +98,7 @@ def run_recipe(recipe: SiameseRecipe, seed: int, tools: RunTools, watch: RunWatc
     for name, png in picture_sheets(recipe, parts[0]).items():
         watch.sheet(name, png)
     with tools.device.scope():
-        base = fit_base(recipe, tools, watch)
+        base = fit_base(recipe, parts, tools, watch)
         fit = _Fit(recipe, tools, watch)
         fitted = fit.run(parts, None if base is None else base.encoder)
         measured = _measure(recipe, fitted, parts)
@@ -140,8 +141,20 @@ class _Fit:
             self._watch.found(epoch.number, symptom)
 
 
-def fit_base(recipe: SiameseRecipe, tools: RunTools, watch: RunWatch) -> FittedSiamese | None:
-    """The fit that the recipe begins from, made anew: nothing of it is taken from other runs."""
+def fit_base(
+    recipe: SiameseRecipe, parts: Parts, tools: RunTools, watch: RunWatch
+) -> FittedSiamese | None:
+    """The fit that the recipe begins from, made anew: nothing of it is taken from other runs.
+
+    Args:
+        parts: of the recipe itself.
+
+    Raises:
+        InvalidInput: the recipe to begin from is not known (``unknown_recipe``), its pictures
+            cannot be read, or it would learn from some that this one is measured on
+            (``transfer_of_other_split``).
+        WhorlError: its fit diverged (``fit_diverged``).
+    """
     if not recipe.transfer:
         return None
     if recipe.transfer not in tools.known:
@@ -150,7 +163,14 @@ def fit_base(recipe: SiameseRecipe, tools: RunTools, watch: RunWatch) -> FittedS
             slug="unknown_recipe",
         )
     first = with_seed(tools.known[recipe.transfer], recipe.schedule.seed)
-    return _Fit(first, tools, watch).run(recipe_pictures(first, tools.datasets))
+    its_parts = recipe_pictures(first, tools.datasets)
+    require_unseen(first.name, _origin(first, its_parts), _origin(recipe, parts))
+    return _Fit(first, tools, watch).run(its_parts)
+
+
+def _origin(recipe: SiameseRecipe, parts: Parts) -> tuple[str, str]:
+    """Whom the pictures show, and how they are parted."""
+    return people_of(recipe.data, own=False), split_digest(parts, recipe.schedule.seed)
 
 
 def _measure(recipe: SiameseRecipe, fitted: FittedSiamese, parts: Parts) -> Measured:

@@ -142,7 +142,7 @@ def search_recipe(
     )
     study.enqueue_trial(own_values(recipe))
     with tools.device.scope():
-        base = fit_base(recipe, tools, watch)
+        base = fit_base(recipe, parts, tools, watch)
     for _ in range(trials):
         asked = study.ask()
         with tools.device.scope():

@@ -1,4 +1,4 @@
-"""A recipe run on a folder: what is recorded of its reading and of its end."""
+"""A recipe run on a folder: its record, and what it may begin from."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from app.core.errors import InvalidInput
 from app.evaluation.run_record import RunRecord
 from app.learning.siamese.fit import FitLimits
 from app.learning.siamese.originals import ATT_ORIGINAL, FLATTEN, dense, stack
+from app.learning.siamese.recipe import SiameseRecipe
 from app.networks.device import find_device
 from app.services import run_recipe as services
 from app.services.run_recipe import RunTools, RunWatch, run_recipe
@@ -39,9 +41,9 @@ def datasets(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def run(datasets: Path, limits: FitLimits) -> RunRecord:
+def run(datasets: Path, limits: FitLimits, first: SiameseRecipe = FIRST) -> RunRecord:
     device = find_device("cpu")
-    tools = RunTools(datasets, {"first": FIRST}, device, "float32", limits)
+    tools = RunTools(datasets, {"first": first}, device, "float32", limits)
     watch = RunWatch(lambda _at: None, lambda _epoch, _symptom: None, lambda _name, _png: None)
     return run_recipe(SECOND, 1, tools, watch)
 
@@ -63,6 +65,23 @@ def test_a_limit_on_the_fit_that_a_run_begins_from_is_told(datasets: Path) -> No
     assert record.reaches(float("inf"), 1)
     assert not record.reaches(float("inf"), 2)
     assert run(datasets, FitLimits()).stopped == ""
+
+
+def test_a_run_does_not_begin_from_a_fit_that_knows_the_test(
+    datasets: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = replace(FIRST, data=replace(FIRST.data, shares=(0.5, 0.3, 0.2)))
+    with monkeypatch.context() as patched:
+        # Refused before the time of a fit is spent.
+        patched.setattr(services, "fit_siamese", None)
+        with pytest.raises(InvalidInput) as caught:
+            run(datasets, FitLimits(epochs=1), other)
+    assert caught.value.slug == "transfer_of_other_split"
+    assert "begins from first" in caught.value.detail
+    # Of other people any split will do.
+    (datasets / "strangers").symlink_to(datasets / "att_faces")
+    strangers = replace(other, data=replace(other.data, path="strangers"))
+    assert run(datasets, FitLimits(epochs=1), strangers).transfer_s > 0
 
 
 def test_a_run_keeps_freed_memory(datasets: Path, monkeypatch: pytest.MonkeyPatch) -> None:

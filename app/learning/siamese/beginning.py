@@ -90,8 +90,7 @@ def begin(champion: PictureBase | None, transfer: Transfer, people: str, split: 
         transfer: finds the model that the recipe begins from, None where it begins from none.
 
     Raises:
-        InvalidInput: that model learned from the same people by another split
-            (``transfer_of_other_split``), or there is none yet.
+        InvalidInput: that model knows the test (see ``require_unseen``), or there is none yet.
     """
     passed_over = ""
     if champion is not None:
@@ -105,15 +104,34 @@ def begin(champion: PictureBase | None, transfer: Transfer, people: str, split: 
     base = transfer()
     if base is None:
         return Beginning(None, "from fresh weights" + passed_over)
-    if base.people in ("", people) and base.split != split:
-        raise InvalidInput(
-            f"the recipe begins from {base.id}, which has learned from the same people by another "
-            "split, so from some of those that this one would be measured on; train that recipe "
-            "on the same data with the same seed first",
-            slug="transfer_of_other_split",
-            model_id=base.id,
-        )
+    require_unseen(base.id, (base.people, base.split), (people, split), model_id=base.id)
     return Beginning(base, f"from the weights of {base.id}, as far as layers fit" + passed_over)
+
+
+def require_unseen(
+    base: str, learned_from: tuple[str, str], measured_on: tuple[str, str], **context: str
+) -> None:
+    """Refuse to begin from weights that know the pictures that will be measured on.
+
+    Args:
+        base: what gives the weights, a model or a recipe.
+        learned_from: its ``people_of``, "" where nobody knows, and its ``split_digest``.
+        measured_on: the same of the pictures that the recipe parts.
+        context: of the error.
+
+    Raises:
+        InvalidInput: it learned from the same people by another split
+            (``transfer_of_other_split``).
+    """
+    (theirs, their_split), (people, split) = learned_from, measured_on
+    if theirs in ("", people) and their_split != split:
+        raise InvalidInput(
+            f"the recipe begins from {base}, which learns from the same people by another split, "
+            "so from some of those that this one would be measured on; both must be trained on "
+            "the same data, by the same split, with the same seed",
+            slug="transfer_of_other_split",
+            **context,
+        )
 
 
 def split_facts(data: DataParams, people: str, digest: str, seed: int) -> dict[str, Any]:
