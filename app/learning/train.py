@@ -12,6 +12,7 @@ import keras
 
 from app.core.errors import InvalidInput
 from app.core.params import MatchingParams, PreparationParams
+from app.core.types import PreparedSample
 from app.evaluation.plots import training_curve_png
 from app.evaluation.report import Evaluation
 from app.learning.batches import PairSource
@@ -133,31 +134,32 @@ def train(order: Order, sink: Sink) -> Trained:
     )
     gate = _gate(order, data, Judged(evaluations, calibration.minimum_fmr), phases)
     phases.begin("exporting")
-    started_from = None if order.from_scratch or order.base is None else order.base.id
+    draft = draft_manifest(
+        recipe,
+        calibration,
+        dict(evaluations),
+        _facts(data, epochs, pose),
+        None if order.from_scratch or order.base is None else order.base.id,
+        matching=recipe.matching,
+        pose=None if pose is None else pose.architecture,
+    )
+    files = model_files(encoder, _golden(data.held_out, recipe), _network(pose))
+    return Trained(draft, files | {CURVE: _curve(epochs)} | sheets, evaluations, gate)
+
+
+def _facts(data: _Data, epochs: Sequence[Epoch], pose: TrainedPose | None) -> dict[str, Any]:
+    """What the manifest says of the data and the fit."""
     facts = {
         "data": data.facts,
         "epochs": [asdict(epoch) for epoch in epochs],
         "backend": keras.backend.backend(),
     }
-    facts |= {} if pose is None else {"pose": pose.facts}
-    golden = [
-        sample_of(data.held_out, k, 0, recipe.preparation)
-        for k in range(min(GOLDEN_SAMPLES, len(data.held_out.masters)))
-    ]
-    return Trained(
-        draft_manifest(
-            recipe,
-            calibration,
-            dict(evaluations),
-            facts,
-            started_from,
-            matching=recipe.matching,
-            pose=None if pose is None else pose.architecture,
-        ),
-        model_files(encoder, golden, _network(pose)) | {CURVE: _curve(epochs)} | sheets,
-        evaluations,
-        gate,
-    )
+    return facts if pose is None else facts | {"pose": pose.facts}
+
+
+def _golden(held_out: Fingers, recipe: Recipe) -> list[PreparedSample]:
+    count = min(GOLDEN_SAMPLES, len(held_out.masters))
+    return [sample_of(held_out, finger, 0, recipe.preparation) for finger in range(count)]
 
 
 def _curve(epochs: Sequence[Epoch]) -> bytes:
