@@ -44,10 +44,6 @@ CLASSES = PairingParams("classes", pictures_a_class=4)
 EUCLIDEAN = VectorMatching("euclidean")
 
 
-def floats(values: Any) -> FloatArray:
-    return np.asarray(values, np.float32)
-
-
 def bars(count: int, seed: int) -> LabelledPictures:
     """``count`` pictures of bars that run down and as many of bars that run across."""
     rng = np.random.default_rng(seed)

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import keras
 import numpy as np
@@ -14,12 +13,9 @@ from app.core.types import Descriptor, FloatArray, Probe
 from app.learning.embedding_losses import supervised_contrast
 from app.learning.losses import GridContrast, grid_scores
 from app.matching.score import compare
+from tests.fakes.tensors import plain
 
 UPRIGHT = MatchingParams(rotations_deg=(0.0,), max_shift_cells=0, min_overlap_cells=6.0)
-
-
-def plain(tensor: Any) -> FloatArray:
-    return np.asarray(keras.ops.convert_to_numpy(tensor), np.float32)
 
 
 def test_scores_worked_out_by_hand() -> None:

@@ -26,10 +26,10 @@ from tests.fakes.siamese import (
     UNIT,
     bars,
     fitted,
-    floats,
     ignore,
     labelled,
 )
+from tests.fakes.tensors import floats
 
 
 @pytest.mark.parametrize("passes", [1, 3])

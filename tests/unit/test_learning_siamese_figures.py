@@ -18,7 +18,8 @@ from app.learning.siamese.pairing import Pairs
 from app.learning.siamese.pictures import LabelledPictures
 from app.learning.siamese.recipe import DataParams, Protocol
 from app.matching.score import compare
-from tests.fakes.siamese import EUCLIDEAN, TINY, floats, labelled
+from tests.fakes.siamese import EUCLIDEAN, TINY, labelled
+from tests.fakes.tensors import floats
 
 
 def on_a_line(

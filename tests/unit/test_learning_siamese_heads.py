@@ -15,7 +15,8 @@ from app.core.types import Descriptor, Probe
 from app.learning.siamese.heads import PairHead, finished_matching, training_head
 from app.learning.siamese.recipe import LossKind, LossParams
 from app.matching.score import compare
-from tests.fakes.siamese import EUCLIDEAN, TINY, floats
+from tests.fakes.siamese import EUCLIDEAN, TINY
+from tests.fakes.tensors import floats
 
 
 def random_head(kind: LossKind, channels: int, seed: int) -> PairHead:
