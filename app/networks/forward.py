@@ -68,15 +68,16 @@ def describe(cells: FloatArray, inputs: FloatArray) -> list[Descriptor]:
 
 
 def inference_function(encoder: keras.Model) -> Callable[[FloatArray], FloatArray]:
-    """The encoder as a function of arrays, compiled by the backend where that is possible."""
+    """The encoder as a function of arrays, compiled by the backend where that is possible.
+
+    It follows the encoder's weights: made once, it can be used between the steps of a fit.
+    """
     backend = keras.backend.backend()
     forward: Callable[[Any], Any] = partial(encoder, training=False)
     if backend == "tensorflow":
         forward = _compiled_by_tensorflow(forward)
     elif backend == "jax":
-        import jax
-
-        forward = jax.jit(forward)
+        forward = _compiled_by_jax(encoder)
     elif backend == "torch":
         import torch
 
@@ -96,6 +97,19 @@ def _compiled_by_tensorflow(forward: Callable[[Any], Any]) -> Callable[[Any], An
         return graph
 
     return lambda x: of_shape(x.shape)(tf.constant(x, tf.float32))
+
+
+def _compiled_by_jax(encoder: keras.Model) -> Callable[[Any], Any]:
+    """Weights go in as arguments: as constants they would be those of the first call for ever."""
+    import jax
+
+    compiled = jax.jit(lambda *seen: encoder.stateless_call(*seen, training=False)[0])
+
+    def forward(x: Any) -> Any:
+        kinds = encoder.trainable_variables, encoder.non_trainable_variables
+        return compiled(*([weight.value for weight in kind] for kind in kinds), x)
+
+    return forward
 
 
 def batched(items: Iterable[PreparedSample], size: int) -> Iterator[list[PreparedSample]]:

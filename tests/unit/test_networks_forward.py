@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import keras
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
 from app.core.types import PreparedSample
-from app.networks.forward import MINIMUM_CELL_COVER, cell_cover, describe, stack_samples
+from app.networks.forward import (
+    MINIMUM_CELL_COVER,
+    cell_cover,
+    describe,
+    inference_function,
+    stack_samples,
+)
 
 sides = st.integers(1, 40)
 
@@ -62,3 +69,13 @@ def test_one_vector_of_a_picture_that_is_not_square() -> None:
     (found,) = describe(cells, inputs)
     np.testing.assert_array_equal(found.cells, cells[0])
     np.testing.assert_array_equal(found.mask, [[1.0]])
+
+
+def test_the_function_of_an_encoder_follows_its_weights() -> None:
+    seen = keras.Input((3,))
+    encoder = keras.Model(seen, keras.layers.Dense(2, use_bias=False)(seen))
+    run, inputs = inference_function(encoder), np.eye(3, dtype=np.float32)
+    for factor in (1.0, 2.0):
+        weights = factor * np.arange(6, dtype=np.float32).reshape(3, 2)
+        encoder.set_weights([weights])
+        np.testing.assert_allclose(run(inputs), weights, rtol=1e-6)

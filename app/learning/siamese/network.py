@@ -90,17 +90,9 @@ def _optimizer(schedule: FitSchedule, steps: int) -> keras.optimizers.Optimizer:
 
 
 @lru_cache(maxsize=2)
-def _graph_of(encoder: keras.Model) -> Run:
-    return inference_function(encoder)
-
-
 def _run_of(encoder: keras.Model) -> Run:
-    """The encoder as a function; TensorFlow's graph follows the weights, so it is made but once.
-
-    JAX compiles the weights in as constants.
-    """
-    kept = keras.backend.backend() == "tensorflow"
-    return _graph_of(encoder) if kept else inference_function(encoder)
+    """Made but once for an encoder in training: it follows the weights."""
+    return inference_function(encoder)
 
 
 def embed_pixels(encoder: keras.Model, pixels: FloatArray, batch: int = 256) -> FloatArray:
