@@ -49,3 +49,19 @@ def home(settings: Settings) -> Iterator[Home]:
     """The home of that release, opened."""
     with open_home(settings) as made:
         yield made
+
+
+@pytest.fixture
+def quick_recipes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Recipes whose training takes seconds, see ``picture_training.add_recipes``."""
+    # Imported where it is used: it brings Keras along, which most tests need not wait for.
+    from tests.fakes.picture_training import add_recipes
+
+    add_recipes(monkeypatch)
+
+
+@pytest.fixture
+def unseen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the contact sheets, which take half of the time of so small a training."""
+    monkeypatch.setattr("app.learning.siamese.train.picture_sheets", lambda *_: {})
+    monkeypatch.setattr("app.learning.train.print_sheets", lambda *_: {})

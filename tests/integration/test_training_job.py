@@ -6,7 +6,6 @@ import json
 import threading
 from collections.abc import Callable
 from dataclasses import replace
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,71 +15,26 @@ from app.bootstrap.home import Home, open_home
 from app.bootstrap.worker import open_worker
 from app.core.clock import now_ms
 from app.core.errors import InvalidInput
-from app.core.params import MatchingParams, PreparationParams
 from app.core.records import Job, JobState, ModelAlias
-from app.imaging.decode import ImageLimits
-from app.inference.live import LoadedModels
-from app.inference.loading import Loader
 from app.learning import train as training
 from app.learning.fit import new_encoder
-from app.learning.prints import Fingers, Report
 from app.learning.recipe_book import RECIPE_BOOK
-from app.learning.recipes import (
-    ContrastParams,
-    Population,
-    PoseNoise,
-    PoseSchedule,
-    Recipe,
-    Refinement,
-    Schedule,
-)
+from app.learning.recipes import Recipe
 from app.learning.train import BaseModel, FolderData, Order, train
 from app.networks.device import find_device
-from app.services.serve_models import Serving, follow_aliases, start_serving
 from app.services.submit_training import SubmitTraining, TrainingFolders, submit_training
 from app.services.training_spec import TrainingSpec
 from app.settings import Settings
-from app.synth.population import finger_seed
-from app.synth.ridges import MasterPrint, grow_master
 from app.worker import heartbeat
 from tests.fakes.prints import print_png
 from tests.fakes.recognition import ACTOR, actions
+from tests.fakes.training import TINY, alias, grow_here, serve, stored, work
 from tests.small_model import shipped_id
 
 # A training compiles dozens of graphs; a busy machine takes its time over that.
 pytestmark = pytest.mark.timeout(600)
 
-TINY = Recipe(
-    "tiny",
-    "for tests",
-    architecture_params={"widths": (4, 8, 8), "blocks": (1, 1), "channels": 8},
-    preparation=PreparationParams(dpi=125, size_px=96, block_px=8),
-    matching=MatchingParams((-10.0, 0.0, 10.0), 1, 10.0),
-    population=Population(training=4, held_out=4, impressions=2, calibration=12, seed=500),
-    schedule=Schedule(6, 2, 4, 2e-3, 1, 1e-3, 1),
-    pose=PoseSchedule(steps=2, batch=4, impressions=4),
-    refinement=Refinement(
-        Schedule(2, 1, 4, 1e-3, 0, 1e-3, 2, neighbours=1, frozen=("stem",)),
-        ContrastParams(min_overlap_cells=10.0, shift_cells=1),
-        PoseNoise(upright=True),
-    ),
-)
 EPOCHS = 5
-
-
-@cache
-def grown(seed: int, dpi: int) -> MasterPrint:
-    return grow_master(seed, dpi)
-
-
-def grow_here(seed: int, count: int, dpi: int, report: Report | None = None) -> Fingers:
-    """As ``grow_fingers``, in this process and once for all tests."""
-    masters = []
-    for finger in range(count):
-        masters.append(grown(finger_seed(seed, finger), dpi))
-        if report is not None:
-            report(finger + 1, count)
-    return Fingers(seed, tuple(masters))
 
 
 @pytest.fixture(autouse=True)
@@ -94,35 +48,6 @@ def order(settings: Settings, home: Home, **changed: Any) -> str:
     spec = TrainingSpec(recipe="tiny", **changed)
     folders = TrainingFolders((settings.train_root,) if settings.train_root else ())
     return submit_training(home.store, ACTOR, SubmitTraining(spec), folders).id
-
-
-def work(settings: Settings, stopping: threading.Event | None = None) -> None:
-    with open_worker(settings, stopping or threading.Event()) as worker:
-        assert worker.run_one() is True
-
-
-def stored(home: Home, job_id: str) -> Job:
-    with home.store.read() as tx:
-        job = tx.jobs.get(job_id)
-    assert job is not None
-    return job
-
-
-def alias(home: Home, name: ModelAlias) -> str | None:
-    with home.store.read() as tx:
-        return tx.aliases.get(name)
-
-
-def serve(home: Home) -> str:
-    """Follow the aliases as the API does; the model that serves then."""
-    shelf = LoadedModels(Loader(home.registry, find_device("cpu")).load)
-    serving = Serving(home.store, shelf, ImageLimits(), lambda: False)
-    if alias(home, ModelAlias.CHAMPION) is not None:
-        start_serving(serving)
-    follow_aliases(serving)
-    served = shelf.active().id
-    shelf.release(())
-    return served
 
 
 def write_prints(folder: Path, fingers: int) -> None:
