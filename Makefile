@@ -7,7 +7,7 @@ LOCK := constraints.txt pyproject.toml
 
 .DEFAULT_GOAL := help
 .PHONY: help serve test lint types imports evaluate side-by-side compare-encoders \
-	training-speed recipes walkthrough shipped-model clean
+	training-speed recipes recipe-variants walkthrough shipped-model clean
 
 help: ## Show what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -58,6 +58,9 @@ training-speed: $(VENV)/.test ## Images a second of making prints, of the traini
 
 recipes: $(VENV)/.test ## Train every recipe and its original over three seeds, write docs/recipes.md
 	$(BIN)/whorl recipes run all
+
+recipe-variants: $(VENV)/.test ## Change one thing at a time in the recipe of faces, write docs/recipe-variants.md
+	$(BIN)/whorl recipes run docs/recipe-variants/recipes/*.json --out docs/recipe-variants
 
 walkthrough: $(VENV)/.test ## Run the README's walk-through and put its output there
 	$(BIN)/python -m tests.e2e.walkthrough
