@@ -48,6 +48,8 @@ class FitProgress:
 
 Watch = Callable[[FitProgress], None]
 """Told the progress after every batch; may raise ``Cancelled`` or ``LeaseLost`` to stop the fit."""
+Told = Callable[[int, Epoch], None]
+"""Told every epoch as it ends, and its number from 1 on."""
 
 
 def _with_cover(encoder: keras.Model) -> keras.Model:
@@ -61,10 +63,15 @@ def _with_cover(encoder: keras.Model) -> keras.Model:
 
 class _Reporter(keras.callbacks.Callback):  # type: ignore[misc]
     def __init__(
-        self, recipe: Recipe, watch: Watch, batches: PairBatches | DevicePairs, history: History
+        self,
+        recipe: Recipe,
+        watch: Watch,
+        batches: PairBatches | DevicePairs,
+        history: History,
+        told: Told | None,
     ) -> None:
         super().__init__()
-        self._schedule, self._watch = recipe.schedule, watch
+        self._schedule, self._watch, self._told = recipe.schedule, watch, told
         self._batches, self._history = batches, history
         self._epoch, self._step, self._first_step, self._start = 0, 0, 0, time.monotonic()
         self._epoch_start, self._waited_s = self._start, 0.0
@@ -80,7 +87,10 @@ class _Reporter(keras.callbacks.Callback):  # type: ignore[misc]
         waited = (self._batches.waited_s - self._waited_s) / elapsed
         loss = float((logs or {}).get("loss", 0.0))
         step = (epoch + 1) * self._schedule.epoch_steps
-        self._history.add(epoch, Epoch(step, loss, images / elapsed, min(waited, 1.0)))
+        ended = Epoch(step, loss, images / elapsed, min(waited, 1.0))
+        self._history.add(epoch, ended)
+        if self._told is not None:
+            self._told(epoch + 1, ended)
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         self._step = self._epoch * self._schedule.epoch_steps + batch + 1
@@ -165,6 +175,7 @@ def fit(
     *,
     epochs_before: int = 0,
     looking: Report | None = None,
+    told: Told | None = None,
 ) -> list[Epoch]:
     """Train an encoder in place; the source is the caller's to close.
 
@@ -176,6 +187,7 @@ def fit(
             the next epoch. Whoever gave the folder removes it.
         epochs_before: of earlier fits from the same source.
         looking: told (done, of) fingers while their neighbours are found; may raise to stop.
+        told: every epoch as it ends.
 
     Returns:
         Every epoch, those before a resumption too.
@@ -184,7 +196,7 @@ def fit(
     neighbourhood = find_neighbours(encoder, recipe, source, epochs_before, looking)
     batches = _batches(recipe, source, neighbourhood, epochs_before)
     history = History(backup)
-    callbacks: list[Any] = [_Reporter(recipe, watch, batches, history)]
+    callbacks: list[Any] = [_Reporter(recipe, watch, batches, history, told)]
     if backup is not None:
         callbacks.append(_keep_state(backup))
     with batches, _frozen(encoder, schedule.frozen):

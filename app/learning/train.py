@@ -27,6 +27,8 @@ from app.learning.pose import TrainedPose, train_pose
 from app.learning.prints import Fingers, Report, grow_fingers, sample_of
 from app.learning.progress import Phases, Sink
 from app.learning.recipes import Prints, Recipe
+from app.learning.siamese.diagnosis import FirstShown
+from app.learning.standstill import diagnosing
 from app.learning.views import ViewPool
 from app.networks.device import Device, training_dtype
 from app.networks.memory import keep_freed_memory
@@ -124,7 +126,7 @@ def train(order: Order, sink: Sink) -> Trained:
     try:
         sheets = print_sheets(data.fingers or data.source, recipe)
         keep_sheets(sheets, order.backup)
-        encoder, epochs = _fit(order, data.source, phases)
+        encoder, epochs, symptoms = _fit(order, data.source, phases)
     finally:
         data.close()
     pose = _pose(order, data, phases)
@@ -138,7 +140,7 @@ def train(order: Order, sink: Sink) -> Trained:
         recipe,
         calibration,
         dict(evaluations),
-        _facts(data, epochs, pose),
+        _facts(data, epochs, pose) | {"diagnosis": symptoms.facts()},
         None if order.from_scratch or order.base is None else order.base.id,
         matching=recipe.matching,
         pose=None if pose is None else pose.architecture,
@@ -235,9 +237,10 @@ def _gather(order: Order, phases: Phases) -> _Data:
 
 def _fit(
     order: Order, source: PairSource | Fingers, phases: Phases
-) -> tuple[keras.Model, list[Epoch]]:
+) -> tuple[keras.Model, list[Epoch], FirstShown]:
     """Train under the device's fast dtype; what comes out computes in float32."""
     epochs: list[Epoch] = []
+    symptoms = FirstShown()
     seen = before = 0
     with order.device.scope():
         encoder = new_encoder(order.recipe, training_dtype(order.device))
@@ -252,14 +255,22 @@ def _fit(
             )
             watch = partial(phases.fitting, phase="training" if number == 0 else "refining")
             looking = phases.begin("finding neighbours") if schedule.neighbours else None
+            told = diagnosing(fitting, symptoms, seen, phases.diagnosed)
             found = fit(
-                fitting, encoder, source, watch, backup, epochs_before=seen, looking=looking
+                fitting,
+                encoder,
+                source,
+                watch,
+                backup,
+                epochs_before=seen,
+                looking=looking,
+                told=told,
             )
             epochs += [replace(epoch, step=before + epoch.step) for epoch in found]
             seen, before = seen + schedule.epochs, before + schedule.epochs * schedule.epoch_steps
         trained = new_encoder(order.recipe)
         trained.set_weights(encoder.get_weights())
-    return trained, epochs
+    return trained, epochs, symptoms
 
 
 def _pose(order: Order, data: _Data, phases: Phases) -> TrainedPose | None:

@@ -30,8 +30,8 @@ from app.services.training_base import (
 from app.services.training_spec import TrainingSpec
 from model_store import Registry
 
-TOLD_OF_PICTURES = ("measured", "diagnosis", "began")
-"""What a job's result takes over from the manifest of a model of pictures."""
+TOLD = ("measured", "diagnosis", "began")
+"""What a job's result takes over from the model's manifest, where that has it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,7 +196,7 @@ def _result(model_id: str, trained: Trained, promote: bool) -> dict[str, Any]:
             else {"better": gate.better, "reasons": list(gate.reasons)},
             "promotion_requested": promote,
         }
-        | {key: said[key] for key in TOLD_OF_PICTURES if key in said}
+        | {key: said[key] for key in TOLD if key in said}
         | _reading(said["data"])
     )
 

@@ -167,7 +167,7 @@ def test_a_worker_that_is_stopped_goes_on_where_it_was(settings: Settings, home:
     manifest = home.registry.manifest(job.result["model_id"])
     assert len(manifest.training["epochs"]) == EPOCHS  # four of them before the kill
     assert "training" not in {progress["phase"] for progress in again}
-    assert [p["epoch"] for p in again if p["phase"] == "refining"] == [2]
+    assert {p["epoch"] for p in again if p["phase"] == "refining"} == {2}
     assert not (settings.home / "work" / job_id).exists()
 
 

@@ -21,6 +21,8 @@ from app.learning.losses import GridContrast
 from app.learning.neighbourhood import Neighbourhood
 from app.learning.pairs import View
 from app.learning.recipes import ContrastParams, PoseNoise, Recipe, Schedule
+from app.learning.siamese.diagnosis import FirstShown
+from app.learning.standstill import diagnosing
 from app.networks.forward import cell_cover, inference_function
 
 EPOCHS, PER_EPOCH, FINGERS = 3, 4, 6
@@ -259,6 +261,17 @@ def test_a_fit_that_was_stopped_leaves_nothing_behind_and_goes_on_where_it_was(
     resumed = fitted(backup)
     assert [at.step for at in resumed.seen] == last_epoch
     assert_same(resumed.encoder, undisturbed.encoder)
+
+
+def test_an_encoder_that_has_collapsed_is_told_about() -> None:
+    encoder, symptoms, said = new_encoder(recipe()), FirstShown(), list[str]()
+    encoder.set_weights([np.zeros_like(weight) for weight in encoder.get_weights()])
+    told = diagnosing(recipe(), symptoms, 0, said.append)
+    fit(recipe(), encoder, Textures(), lambda _: None, told=told)
+    assert [(found["name"], found["epoch"]) for found in symptoms.facts()] == [
+        ("no_better_than_a_constant", 2)
+    ]
+    assert len(said) == 1
 
 
 def test_frozen_layers_stay_as_they_are_and_learn_again_after() -> None:
