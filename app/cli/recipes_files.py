@@ -24,8 +24,7 @@ if TYPE_CHECKING:
     from app.learning.siamese.recipe import SiameseRecipe
 
 RUNS = "runs"
-COMMAND = "whorl recipes run all"
-OWN_COMMAND = "whorl recipes run FILE.json"
+OWN_COMMAND = "`whorl recipes run FILE.json`"
 SHEET = "sheet-"
 DRAWN = "stripes"
 """Kind of data whose pictures are nobody's."""
@@ -168,7 +167,7 @@ def _replace(path: Path, data: bytes) -> None:
 
 def _content(system: str, ran: Mapping[str, list[RunRecord]], folders: RunFolders) -> str:
     from app.evaluation.recipe_curves import system_curves
-    from app.evaluation.recipe_tables import system_block
+    from app.evaluation.recipe_tables import commands, system_block
     from app.learning.recipe_book import RECIPE_BOOK
 
     folders.out.mkdir(parents=True, exist_ok=True)
@@ -177,7 +176,8 @@ def _content(system: str, ran: Mapping[str, list[RunRecord]], folders: RunFolder
         _replace(folders.out / f"{name}.png", png)
     sheets = [path.stem for name in ran for path in folders.out.glob(f"{name}-{SHEET}*.png")]
     block = system_block(ran, folders.out.name, [*curves, *sorted(sheets)])
-    return f"{block}\nMeasured by `{COMMAND if ran.keys() <= RECIPE_BOOK.keys() else OWN_COMMAND}`."
+    built_in = ran.keys() <= RECIPE_BOOK.keys()
+    return f"{block}\nMeasured by {commands(ran) if built_in else OWN_COMMAND}."
 
 
 def sections(known: Iterable[str], ran: Collection[str]) -> dict[str, list[str]]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from app.core.errors import InvalidInput
+from app.evaluation.decisions import balanced_accuracy, balanced_threshold, labelled_scores
 from app.evaluation.run_record import RunRecord
 from app.evaluation.tables import markdown
 
@@ -116,6 +118,7 @@ def _rows(runs: Runs) -> list[tuple[str, str, Callable[[Sequence[RunRecord]], st
         ("", "Tested on", lambda records: SPLITS[_data(records)["split"]]),
         ("", "Test classes, pictures, pairs", _test_sizes),
         *((key if key != TEST_LOSS else "", t, _mean_figure(key)) for key, t in PAIRS.items()),
+        ("", "Accuracy of pairs, had the test chosen the threshold", _suited),
         ("", "Pictures enrolled a class", _enrolled),
         *((key, title, _mean_figure(key)) for key, title in (CLAIMS | shots).items()),
         ("", "Threshold on the score", lambda records: spread([r.threshold for r in records])),
@@ -137,8 +140,27 @@ def _data(records: Sequence[RunRecord]) -> dict[str, Any]:
 
 
 def _test_sizes(records: Sequence[RunRecord]) -> str:
-    test, pairs = records[0].parts["test"], records[0].figures["pairs"]
-    return f"{test['classes']:,}, {test['pictures']:,}, {pairs or 0:,.0f}"
+    tests = [run.parts["test"] for run in records]
+    sizes = [[test[what] for test in tests] for what in ("classes", "pictures")]
+    return ", ".join(map(_range, [*sizes, [int(run.figures["pairs"] or 0) for run in records]]))
+
+
+def _range(counts: Sequence[int]) -> str:
+    least, most = min(counts), max(counts)
+    return f"{most:,}" if least == most else f"{least:,}-{most:,}"
+
+
+def _suited(records: Sequence[RunRecord]) -> str:
+    """What the scores would allow: balanced, at the threshold that is best for these very pairs."""
+    return spread([_best_accuracy(run) for run in records])
+
+
+def _best_accuracy(run: RunRecord) -> Value:
+    scores, same = labelled_scores(run.scores)
+    try:
+        return balanced_accuracy(scores, same, balanced_threshold(scores, same))
+    except InvalidInput:  # pairs of one kind only
+        return None
 
 
 def _enrolled(records: Sequence[RunRecord]) -> str:
@@ -156,16 +178,18 @@ def _mean_last(key: str) -> Callable[[Sequence[RunRecord]], str]:
 
 def _epochs(records: Sequence[RunRecord]) -> str:
     """How many of how many; that a fit was cut short must not be overlooked."""
-    ran = {len(run.epochs) for run in records}
-    least, most, planned = min(ran), max(ran), records[0].epochs_planned
-    count = str(most) if least == most else f"{least}-{most}"
+    count, planned = _range([len(run.epochs) for run in records]), records[0].epochs_planned
     short = any(run.cut_short for run in records)
     return f"**{count} of {planned}, cut short**" if short else f"{count} of {planned}"
 
 
 def _training_cost(records: Sequence[RunRecord]) -> str:
     costs = [run.training_multiply_adds for run in records]
-    return f"about {amount(sum(costs) / len(costs))}"
+    told = f"about {amount(sum(costs) / len(costs))}"
+    if not any(run.cut_short for run in records):
+        return told
+    whole = [run.training_multiply_adds * run.epochs_planned / len(run.epochs) for run in records]
+    return f"{told} of about {amount(sum(whole) / len(whole))}"
 
 
 def _listed(words: Any) -> str:
@@ -184,7 +208,9 @@ def _caption(runs: Runs) -> str:
         for run in every
     )
     enrolled = any(_enrolled(records) != NOTHING for records in runs.values())
+    read = "; ".join(dict.fromkeys(line for run in every for line in run.reading))
     lines = [
+        *([f"Read: {read}.\n"] if read else []),
         "Mean over the seeds, in brackets the least and the greatest. Half of the test pairs are "
         "genuine: an accuracy of 0.5 is chance. Each seed draws its own split, pairs and weights. "
         "The multiply-adds of a training are an estimate: three times those of a pass forward for "
@@ -193,6 +219,17 @@ def _caption(runs: Runs) -> str:
         *_ends(every),
     ]
     return "\n".join(lines)
+
+
+def commands(runs: Runs) -> str:
+    """What makes these records: the recipes by how many seeds they were run with."""
+    by_seeds: dict[int, list[str]] = {}
+    for name, records in runs.items():
+        by_seeds.setdefault(max(run.seed for run in records), []).append(name)
+    return ", ".join(
+        f"`whorl recipes run {' '.join(names)} --seeds {seeds}`"
+        for seeds, names in by_seeds.items()
+    )
 
 
 def _ends(every: Sequence[RunRecord]) -> list[str]:

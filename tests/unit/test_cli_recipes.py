@@ -107,7 +107,7 @@ def test_the_page_is_written_around_prose(folders: RunFolders) -> None:
     assert text.startswith("# Recipes\n\nWords.\n")
     assert text.endswith("\nMore words.\n")
     assert "| `stripes-original` | `stripes` |" in text
-    assert "`whorl recipes run all`" in text
+    assert "`whorl recipes run stripes-original stripes --seeds 1`" in text
     assert (folders.out / "stripes-roc.png").is_file()
     assert not (folders.out / "att-faces-roc.png").exists()
     write_page(folders, KNOWN)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from app.evaluation.recipe_curves import system_curves
-from app.evaluation.recipe_tables import amount, figures_table, spread, system_block
+from app.evaluation.recipe_tables import amount, commands, figures_table, spread, system_block
 from tests.fakes.runs import RECIPE, run_record
 
 ACCURACY = "Accuracy, pairs of single pictures"
@@ -89,6 +89,41 @@ def test_a_fit_that_found_its_end_by_itself_was_not_cut_short() -> None:
     block = system_block({"dots": [early]}, "dots", [])
     assert "ut short" not in block
     assert "Ended by themselves: `dots-original` with seed 1 (after 3 of 70 epochs without" in block
+
+
+def test_the_cost_of_a_run_that_was_cut_short_is_told_beside_that_of_a_whole_one() -> None:
+    short = run_record(epochs_planned=30, stopped="after 3 of 30 epochs by the limit of 60 s")
+    rows = rows_of(figures_table({"dots": [short]}))
+    assert rows["Multiply-adds of the training"] == ["-", "about 15 G of about 150 G"]
+
+
+def test_sizes_that_differ_by_seed_are_told_as_a_range() -> None:
+    parts = {"test": {"pictures": 25, "classes": 4, "subjects": 4}}
+    rows = rows_of(figures_table({"dots": [run_record(), run_record(seed=2, parts=parts)]}))
+    assert rows["Test classes, pictures, pairs"] == ["-", "4, 20-25, 4"]
+
+
+def test_what_a_threshold_of_the_tests_own_would_give_is_told() -> None:
+    title = "Accuracy of pairs, had the test chosen the threshold"
+    # Genuine 0.6 and 0.9, impostor 0.1 and 0.7: any threshold errs once.
+    assert rows_of(figures_table({"dots": [run_record()]}))[title] == ["-", "0.750"]
+    apart = run_record(impostor=[0.1, 0.2])
+    assert rows_of(figures_table({"dots": [apart]}))[title] == ["-", "1.000"]
+    assert title not in figures_table({"dots": [run_record(impostor=[])]})
+
+
+def test_what_was_read_is_told_once() -> None:
+    read = ["9 pictures of 3 classes", "1 skipped"]
+    runs = {"dots": [run_record(reading=read), run_record(seed=2, reading=read)]}
+    assert "Read: 9 pictures of 3 classes; 1 skipped.\n" in system_block(runs, "dots", [])
+    assert "Read:" not in system_block(BOTH, "dots", [])
+
+
+def test_the_commands_name_the_seeds() -> None:
+    runs = {"one": [run_record(seed=k) for k in (1, 2, 3)], "two": [run_record(seed=3)]}
+    more = runs | {"three": [run_record(seed=10)]}
+    assert commands(runs) == "`whorl recipes run one two --seeds 3`"
+    assert commands(more) == f"{commands(runs)}, `whorl recipes run three --seeds 10`"
 
 
 def test_the_loss_that_an_original_reports_is_that_of_its_training() -> None:
