@@ -17,7 +17,7 @@ from app.evaluation.dataset import LabelledImage, parse_names
 from app.imaging.decode import ImageLimits
 from app.imaging.pipeline import require_quality
 from app.services.calibrate_site import Sink, Subject, compare_subjects, site_calibration
-from app.services.calibration_order import CalibrationOrder, require_subjects
+from app.services.calibration_order import CalibrationOrder
 from app.services.context import Recognition
 from app.services.recognise import SampleImage, embed_references_and_probes, prepare_capture
 
@@ -52,7 +52,7 @@ def calibrate_folder(
     files = sorted(path for path in folder.path.rglob("*") if path.is_file())
     images = parse_names(files, folder.pattern).images
     drawn = _drawn(images, order)
-    require_subjects(len(drawn), order.fmrs, drawn_from=len({image.subject for image in images}))
+    order.require(len(drawn))
     subjects = _subjects(model, drawn, folder.dpi, ctx.limits, ctx.minimum_quality)
     scores = compare_subjects(subjects, len(drawn), model.matching, sink)
     basis = CalibrationBasis.VERIFICATIONS

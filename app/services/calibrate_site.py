@@ -30,7 +30,7 @@ from app.evaluation.false_matches import FalseMatches, false_matches
 from app.imaging.decode import ImageLimits
 from app.matching.calibration import Calibration, calibrate
 from app.matching.score import compare_many
-from app.services.calibration_order import CalibrationOrder, require_subjects
+from app.services.calibration_order import CalibrationOrder
 from app.services.context import Recognition
 from app.services.policy import strictest_fmr
 from app.services.recognise import (
@@ -94,7 +94,7 @@ def calibrate_gallery(
     """
     sink({"phase": "drawing samples"})
     samples = site_samples(ctx.store, ctx.models, model, order)
-    require_subjects(len(samples.references), order.fmrs, drawn_from=samples.drawn)
+    order.require(len(samples.references))
     whole = samples.basis is CalibrationBasis.VERIFICATIONS
     if order.apply and not whole:
         raise single_views_only(order.gallery)
@@ -160,7 +160,7 @@ def site_calibration(
         InvalidInput: the counts do not carry what was asked (``too_few_subjects``).
     """
     subjects = len(scores)
-    require_subjects(subjects, order.fmrs, drawn_from=drawn)
+    order.require(subjects)
     impostor = scores[np.triu_indices(subjects, k=1)]
     table = calibrate(impostor, impostor.size, subjects)
     checks = _checks(model, scores, table, order, basis)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Self
 
@@ -62,37 +61,28 @@ class CalibrationOrder:
         return cls(**(data | {"fmrs": tuple(data.get("fmrs", ()))}))
 
     def require(self, subjects: int) -> None:
-        """Make sure that so many persons, each pair compared once, support what was asked.
+        """Make sure that the counts carry what was asked, each pair of persons compared once.
+
+        Args:
+            subjects: persons with a sample that can be used.
 
         Raises:
             InvalidInput: they do not (``too_few_subjects``); it says how many would.
         """
-        require_subjects(min(subjects, self.subjects), self.fmrs, drawn_from=subjects)
-
-
-def require_subjects(subjects: int, fmrs: Sequence[float], *, drawn_from: int) -> None:
-    """Make sure that the counts carry the rates.
-
-    Args:
-        subjects: persons that are compared.
-        fmrs: rates that were asked for.
-        drawn_from: persons that there are, where fewer are compared.
-
-    Raises:
-        InvalidInput: they do not (``too_few_subjects``); it says how many would.
-    """
-    wanted = max([LEAST_SUBJECTS, *(subjects_wanted(fmr) for fmr in fmrs)])
-    if subjects >= wanted:
-        return
-    pairs = subjects * (subjects - 1) // 2
-    supported = min(1.0, ERRORS_WANTED / pairs) if pairs else 1.0
-    asked = f"a false match rate of {min(fmrs):g} was asked; " if fmrs else ""
-    remedy = f"compare {wanted} (subjects)" if drawn_from >= wanted else f"it takes {wanted}"
-    raise InvalidInput(
-        f"{asked}{subjects} persons with a sample that can be used make {pairs} impostor "
-        f"comparisons, which support {supported:.2g} and more by the rule of 30; {remedy}",
-        slug="too_few_subjects",
-        subjects=subjects,
-        subjects_wanted=wanted,
-        minimum_fmr=supported,
-    )
+        compared = min(subjects, self.subjects)
+        wanted = max([LEAST_SUBJECTS, *(subjects_wanted(fmr) for fmr in self.fmrs)])
+        if compared >= wanted:
+            return
+        pairs = compared * (compared - 1) // 2
+        supported = min(1.0, ERRORS_WANTED / pairs) if pairs else 1.0
+        asked = f"a false match rate of {min(self.fmrs):g} was asked; " if self.fmrs else ""
+        remedy = "; raise subjects" if self.subjects < wanted else ""
+        raise InvalidInput(
+            f"{asked}{compared} persons with a sample that can be used make {pairs} impostor "
+            f"comparisons, which support {supported:.2g} and more by the rule of 30; it takes "
+            f"{wanted} persons{remedy}",
+            slug="too_few_subjects",
+            subjects=compared,
+            subjects_wanted=wanted,
+            minimum_fmr=supported,
+        )

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from app.core.clock import now_ms
-from app.core.errors import ModelRefused, NotFound
+from app.core.errors import ModelRefused
 from app.core.ports import LoadedModel, ModelShelf, Store, Transaction
 from app.core.records import CalibrationBasis, Job, JobState, SiteCalibration
 from app.matching.calibration import Calibration
