@@ -24,6 +24,7 @@ from app.core.records import ImagePolicy, Scope
 from app.imaging.resolution import MAX_DPI, MIN_DPI
 from app.services.calibration_order import (
     DEFAULT_SUBJECTS,
+    LEAST_FMR,
     LEAST_SUBJECTS,
     MOST_SEED,
     MOST_SUBJECTS,
@@ -262,7 +263,7 @@ class CalibrateBody(Body):
         description="Decide by the result: at every rate the stricter threshold of the site's and "
         "the model's own.",
     )
-    fmrs: list[Rate] = Field(
+    fmrs: list[Annotated[float, Field(ge=LEAST_FMR, lt=1)]] = Field(
         [], max_length=20, description="Rates that must be supported; else those that are."
     )
     subjects: int = Field(

@@ -28,6 +28,7 @@ def test_an_order_travels_as_json() -> None:
     "data",
     [
         {"fmrs": [0.0]},
+        {"fmrs": [9e-6]},
         {"fmrs": [1.0]},
         {"fmrs": [float("nan")]},
         {"subjects": 24},
