@@ -185,9 +185,11 @@ def _checks(
     order: CalibrationOrder,
     basis: CalibrationBasis,
 ) -> list[RateCheck]:
-    """One for each rate that was asked for, or that the site's and the model's counts support."""
-    own = model.own_calibration
-    supported = [fmr for fmr in FMRS if fmr >= max(table.minimum_fmr, strictest_fmr(own))]
+    """One for each rate that was asked for, else for those that the site's counts support, the
+    smallest of all among them.
+    """
+    own, least = model.own_calibration, table.minimum_fmr
+    supported = [*(fmr for fmr in FMRS if fmr > least), least]
     asked = sorted(set(order.fmrs or supported), reverse=True)
     promised = {fmr: own.threshold(fmr) for fmr in asked if fmr >= strictest_fmr(own)}
     counted = false_matches(scores, list(promised.values()), seed=order.seed)

@@ -103,11 +103,12 @@ def test_measured_read_applied_decided_by_and_removed(site: Site) -> None:
     assert measured["table"]["comparisons"] == PERSONS * (PERSONS - 1) // 2
     assert measured["table"]["minimum_fmr"] == pytest.approx(30 / 325)
     assert promised["subjects"] == 12
-    (check,) = measured["checks"]
+    check, strictest = measured["checks"]
+    assert strictest["asked_fmr"] == measured["table"]["minimum_fmr"]
     assert check["asked_fmr"] == 0.1
     assert check["low_fmr"] <= check["met_fmr"] <= check["high_fmr"]
     assert check["promised_threshold"] == before
-    assert measured["drift"] == check["drift"]
+    assert "worse" in (check["drift"], strictest["drift"]) or measured["drift"] != "worse"
 
     # Drawn rings are more alike to a network of random weights than what it was calibrated on.
     wanted = check["site_threshold"]
