@@ -22,6 +22,13 @@ from app.api.names import GALLERY, MODEL, PERSON, PLAIN_TEXT, TEMPLATE
 from app.api.recipe_field import NameOrRecipe
 from app.core.records import ImagePolicy, Scope
 from app.imaging.resolution import MAX_DPI, MIN_DPI
+from app.services.calibration_order import (
+    DEFAULT_SUBJECTS,
+    LEAST_FMR,
+    LEAST_SUBJECTS,
+    MOST_SEED,
+    MOST_SUBJECTS,
+)
 from app.services.outcomes import OnDuplicate
 from app.services.training_spec import Base, Data, Prints, Promote
 
@@ -245,6 +252,27 @@ class TrainBody(Body):
         except (re.error, OverflowError, RecursionError) as error:
             raise ValueError(f"is not a regular expression: {error}") from None
         return pattern
+
+
+class CalibrateBody(Body):
+    """What to measure the model in service on, and what becomes of it."""
+
+    gallery: GalleryId = "default"
+    apply: bool = Field(
+        False,
+        description="Decide by the result: at every rate the stricter threshold of the site's and "
+        "the model's own.",
+    )
+    fmrs: list[Annotated[float, Field(ge=LEAST_FMR, lt=1)]] = Field(
+        [], max_length=20, description="Rates that must be supported; else those that are."
+    )
+    subjects: int = Field(
+        DEFAULT_SUBJECTS,
+        ge=LEAST_SUBJECTS,
+        le=MOST_SUBJECTS,
+        description="Most persons to compare; drawn at random where there are more.",
+    )
+    seed: int = Field(0, ge=0, le=MOST_SEED)
 
 
 class GalleryBody(Body):

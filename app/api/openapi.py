@@ -24,6 +24,7 @@ _BODIES: tuple[type[bodies.Body], ...] = (
     bodies.CompareBody,
     bodies.QualityBody,
     bodies.TrainBody,
+    bodies.CalibrateBody,
     bodies.GalleryBody,
     bodies.KeyBody,
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from fastapi import Request
 
@@ -18,6 +18,18 @@ def trace(
     request.state.metrics.stages(operation, timings_ms)
     if decision is not None:
         request.state.metrics.decision(operation, decision)
+
+
+def observe(
+    request: Request,
+    operation: str,
+    model_id: str,
+    qualities: Iterable[int],
+    best_scores: Mapping[str, float] | None = None,
+) -> None:
+    """Count what a drift of the site's samples or of its scores would show in."""
+    request.state.metrics.qualities(operation, model_id, qualities)
+    request.state.metrics.scores(operation, best_scores or {})
 
 
 def address(request: Request, path: str) -> str:

@@ -22,6 +22,7 @@ from app.services.serve_models import (
     release_unused,
     start_serving,
 )
+from app.services.site_calibrations import follow_calibrations
 from app.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -71,6 +72,7 @@ def _follow(serving: Serving, stopping: threading.Event) -> None:
             elif time.monotonic() >= settled_s:
                 settled_s = math.inf
                 catch_up(serving)
+            follow_calibrations(serving.store, serving.shelf)
             said = ""
         except WhorlError as error:
             if error.detail != said:  # it is met again every second

@@ -11,6 +11,7 @@ from app.inference.loading import Loader
 from app.networks.device import Device, find_device
 from app.services.context import Recognition
 from app.services.indexes import SearchIndexes
+from app.services.site_calibrations import calibrating
 from app.settings import Settings
 
 
@@ -31,7 +32,7 @@ def wire_recognition(settings: Settings, home: Home, *, warm: bool = True) -> Wi
     """
     device = find_device(settings.device)
     loader = Loader(home.registry, device, settings.queue_limit, warm)
-    shelf = LoadedModels(loader.load, loader.kind_of)
+    shelf = LoadedModels(calibrating(home.store, loader.load), loader.kind_of)
     return Wired(
         Recognition(
             home.store,

@@ -9,10 +9,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from app.bootstrap.calibrating import calibration_handler
 from app.bootstrap.home import Home, open_home, training_folders
 from app.core.ports import Store
 from app.core.records import Job
 from app.services.context import Actor
+from app.services.submit_calibration import KIND as CALIBRATE
 from app.services.submit_training import KIND as TRAIN
 from app.services.training_spec import TrainingSpec
 from app.settings import Settings
@@ -25,7 +27,11 @@ ACTOR = Actor("worker", frozenset())
 def open_worker(settings: Settings, stopping: threading.Event) -> Iterator[Worker]:
     """Open what the worker needs; the tensor library is loaded with the first job."""
     with open_home(settings) as home:
-        yield Worker(home.store, {TRAIN: _training_handler(settings, home)}, stopping)
+        handlers = {
+            TRAIN: _training_handler(settings, home),
+            CALIBRATE: calibration_handler(settings, home, ACTOR),
+        }
+        yield Worker(home.store, handlers, stopping)
 
 
 def _training_handler(settings: Settings, home: Home) -> Handler:

@@ -10,6 +10,7 @@ import typer
 
 from app import __version__
 from app.cli import jobs, keys, models, recipes
+from app.cli.calibrate import calibrate
 from app.cli.display import SHOW_TRACEBACKS, refusing
 from app.cli.doctor import doctor
 from app.cli.evaluate import evaluate
@@ -29,7 +30,7 @@ app = typer.Typer(
 PANELS: dict[str, tuple[Callable[..., None], ...]] = {
     "Service": (refusing()(serve), refusing()(worker)),
     "Recognition": (enroll, verify, identify),
-    "Models and data": (train, evaluate, synth),
+    "Models and data": (train, evaluate, calibrate, synth),
     "Operation": (doctor,),
 }
 

@@ -58,7 +58,11 @@ class LoadedModel:
     A model without a pose finder takes samples as they lie.
 
     Attributes:
+        calibration: what decisions are made by: the model's own table, or that of the site where
+            an operator has applied one.
         shows: what a model of pictures has learned from; nothing where that is not known.
+        promised: the model's own table, where ``calibration`` is another.
+        site_version: which calibration of the site is applied; nothing where none is.
     """
 
     id: str
@@ -68,6 +72,13 @@ class LoadedModel:
     embedder: Embedder
     pose: PoseFinder | None = None
     shows: str = ""
+    promised: CalibrationTable | None = None
+    site_version: str = ""
+
+    @property
+    def own_calibration(self) -> CalibrationTable:
+        """What the model was published with, whatever is in force."""
+        return self.calibration if self.promised is None else self.promised
 
     @property
     def kind(self) -> str:

@@ -16,6 +16,7 @@ from app.core.records import (
     ApiKey,
     AuditEvent,
     Change,
+    ComparableTemplate,
     Gallery,
     Job,
     JobState,
@@ -23,6 +24,7 @@ from app.core.records import (
     Person,
     ReferenceTemplate,
     Reply,
+    SiteCalibration,
     StoredImage,
     Template,
 )
@@ -33,6 +35,7 @@ __all__ = [
     "Aliases",
     "AuditLog",
     "CalibrationTable",
+    "Calibrations",
     "Embedder",
     "Galleries",
     "Jobs",
@@ -106,6 +109,10 @@ class Templates(Protocol):
         """Ids (ordered, after ``after``) of templates with a kept image, lacking this model's."""
         ...
 
+    def comparable(self, gallery: str, model_id: str) -> list[ComparableTemplate]:
+        """The gallery's templates with a descriptor under this model, by person and template id."""
+        ...
+
     def image(self, template_id: str) -> StoredImage | None:
         """The kept image, decrypted."""
         ...
@@ -124,6 +131,32 @@ class Aliases(Protocol):
 
     def get(self, alias: ModelAlias) -> str | None: ...
     def set(self, alias: ModelAlias, model_id: str | None) -> None: ...
+
+
+class Calibrations(Protocol):
+    """Calibrations of models on the site's own data: of each model the newest and the applied."""
+
+    def newest(self, model_id: str) -> SiteCalibration | None: ...
+    def applied(self, model_id: str) -> SiteCalibration | None: ...
+    def versions(self) -> dict[str, str]:
+        """Model id -> ``version`` of the calibration that is applied to it."""
+        ...
+
+    def add(self, made: SiteCalibration) -> None:
+        """Keep what was measured; it takes the place of earlier ones that are not applied."""
+        ...
+
+    def apply(self, calibration_id: str, now_ms: int, *, replaces: bool) -> None:
+        """Let the model's decisions be made by it, in place of any other.
+
+        Raises:
+            NotFound: there is none of that id.
+        """
+        ...
+
+    def withdraw(self, model_id: str) -> bool:
+        """Let decisions be made by the model's own table again; false where they were already."""
+        ...
 
 
 class Jobs(Protocol):
@@ -218,6 +251,8 @@ class Transaction(Protocol):
     @property
     def aliases(self) -> Aliases: ...
     @property
+    def calibrations(self) -> Calibrations: ...
+    @property
     def jobs(self) -> Jobs: ...
     @property
     def keys(self) -> Keys: ...
@@ -258,6 +293,16 @@ class ModelShelf(LiveModels, Protocol):
 
     def activate(self, model: LoadedModel) -> None:
         """Put a loaded model into service; requests that hold the old one finish with it."""
+        ...
+
+    def loaded(self) -> list[LoadedModel]:
+        """The models in memory."""
+        ...
+
+    def recalibrate(self, model: LoadedModel) -> None:
+        """Put the same model with another calibration in the place of the one in memory, in
+        service too; requests that hold the old one finish with it.
+        """
         ...
 
     def release(self, keep: Collection[str]) -> None:

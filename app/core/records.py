@@ -77,6 +77,15 @@ class StoredImage:
 
 
 @dataclass(frozen=True, slots=True)
+class ComparableTemplate:
+    """A template that has a descriptor under some model; enough to draw samples by."""
+
+    person_id: str
+    template_id: str
+    has_image: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Change:
     """One step of a gallery's template history; search indexes follow it."""
 
@@ -91,6 +100,60 @@ class ModelAlias(StrEnum):
     CHAMPION = "champion"
     CANDIDATE = "candidate"
     PREVIOUS = "previous"
+
+
+class CalibrationBasis(StrEnum):
+    """What the scores of a site's calibration are of.
+
+    ``verifications``: a whole probe, in all views that a verification searches, against a
+    reference. ``single_views``: one stored template against another, where no images are kept;
+    such scores are lower, so their rates are bounds from below and nothing is decided by them.
+    """
+
+    VERIFICATIONS = "verifications"
+    SINGLE_VIEWS = "single_views"
+
+
+class Drift(StrEnum):
+    """How far a site is from what the model promised, as far as the counts tell."""
+
+    WORSE = "worse"
+    NONE_SEEN = "none_seen"
+    BETTER = "better"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class SiteCalibration:
+    """What a model's scores mean at this site: score -> FMR from its own impostor comparisons.
+
+    Attributes:
+        gallery: where the samples were enrolled; None where they came from a folder.
+        left_out: persons drawn whose sample could not be used.
+        calibration: the measured table, in the form of a manifest's ``calibration``.
+        checks: what the model's own thresholds do here, one entry an FMR that was asked about.
+        applied_ms: since when decisions are made by it; None where they are not.
+        replaces: whether it was applied in place of the model's own table where its counts
+            support it; else the stricter threshold of the two holds.
+    """
+
+    id: str
+    model_id: str
+    gallery: str | None
+    basis: CalibrationBasis
+    made_ms: int
+    seed: int
+    left_out: int
+    calibration: dict[str, Any]
+    checks: list[dict[str, Any]]
+    drift: Drift
+    applied_ms: int | None = None
+    replaces: bool = False
+
+    @property
+    def version(self) -> str:
+        """Changes with everything that decisions depend on."""
+        return f"{self.id}/{'replaces' if self.replaces else 'stricter'}"
 
 
 class JobState(StrEnum):

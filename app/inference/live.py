@@ -65,7 +65,20 @@ class LoadedModels:
 
     def activate(self, model: LoadedModel) -> None:
         """Put a loaded model into service; requests that hold the old one finish with it."""
-        self._active = model
+        # Whoever loaded it a while ago may hold it under an earlier calibration.
+        self._active = self._loaded.get(model.id, model)
+
+    def loaded(self) -> list[LoadedModel]:
+        """The models in memory."""
+        return list(self._loaded.values())
+
+    def recalibrate(self, model: LoadedModel) -> None:
+        """Put the same model with another calibration in the place of the one in memory."""
+        with self._loading:
+            if model.id in self._loaded:
+                self._loaded = {**self._loaded, model.id: model}
+            if self._active is not None and self._active.id == model.id:
+                self._active = model
 
     def ids(self) -> list[str]:
         """The models in memory."""

@@ -170,6 +170,15 @@ def calibrate(impostor_scores: FloatArray, independent_pairs: int, subjects: int
     return Calibration(int(scores.size), pairs, subjects, grid, thresholds)
 
 
+def subjects_wanted(fmr: float) -> int:
+    """The fewest persons whose pairs, each compared once, support a false match rate in 0..1."""
+    pairs = math.ceil(ERRORS_WANTED / fmr * (1.0 - RELATIVE_TOLERANCE))
+    persons = max(2, math.isqrt(2 * pairs))
+    while persons * (persons - 1) // 2 < pairs:
+        persons += 1
+    return persons
+
+
 def _minimum_fmr(independent_pairs: int) -> float:
     return min(1.0, ERRORS_WANTED / independent_pairs)
 

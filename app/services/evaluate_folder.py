@@ -264,8 +264,9 @@ def _with_altered(
 def _policies_met(model: LoadedModel, scores: Scores) -> tuple[PolicyMet, ...]:
     """What the model's own thresholds really do on the set; rates without counts are left out."""
     met = []
-    for asked in (fmr for fmr in POLICY_FMRS if fmr >= strictest_fmr(model.calibration)):
-        threshold = model.calibration.threshold(asked)
+    own = model.own_calibration
+    for asked in (fmr for fmr in POLICY_FMRS if fmr >= strictest_fmr(own)):
+        threshold = own.threshold(asked)
         met.append(
             PolicyMet(
                 asked,

@@ -69,6 +69,7 @@ def identify(ctx: Recognition, actor: Actor, request: IdentifyRequest) -> Identi
         quality=capture.quality,
         facts=capture.facts,
         timings_ms=attempt.watch.timings_ms(),
+        best_scores=found.best_scores,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -70,7 +71,8 @@ class Verification:
     ``fmr`` is the rate that was asked for, or the default's, and holds whatever the number of
     references. ``score`` and ``threshold`` leave the service only for keys that may read
     scores. ``template_id`` and ``finger`` name the reference that matched, None unless the decision
-    is a match.
+    is a match. ``best_scores`` has the best comparison's score by model, nothing where nobody was
+    there to compare.
     """
 
     decision: Decision
@@ -83,6 +85,7 @@ class Verification:
     template_id: str | None
     finger: int | None
     timings_ms: Timings
+    best_scores: Mapping[str, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +116,10 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Identification:
-    """Answer of an identification: candidates above the threshold, best first."""
+    """Answer of an identification: candidates above the threshold, best first.
+
+    ``best_scores`` has the score of the best template by model searched, whatever the threshold.
+    """
 
     decision: Decision
     candidates: tuple[Candidate, ...]
@@ -124,6 +130,7 @@ class Identification:
     quality: Quality
     facts: CaptureFacts
     timings_ms: Timings
+    best_scores: Mapping[str, float]
 
 
 @dataclass(frozen=True, slots=True)

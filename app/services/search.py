@@ -32,12 +32,17 @@ Policy = Callable[[LoadedModel, int], tuple[float, float]]
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """Result of a search: confirmed candidates, best first, and what was in force."""
+    """Result of a search: confirmed candidates, best first, and what was in force.
+
+    Attributes:
+        best_scores: score of the best template by model searched, whatever the threshold.
+    """
 
     candidates: tuple[Candidate, ...]
     threshold: float
     rate: float
     gallery_size: int
+    best_scores: dict[str, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,16 +69,20 @@ def search_gallery(attempt: Attempt, probe: ProbeImage, policy: Policy, limit: i
     size = sum(view.count(model.id) for model in models)
     searches = list(_searches(models, policy, size))
     hits: list[tuple[_Search, Hit]] = []
+    best_scores: dict[str, float] = {}
     for part in searches:
         with watch.stage("embed"):
             seen = probe.under(part.model)
         with watch.stage("match"):
             best = view.search(part.model.id, seen, limit, part.model.matching)
+        if best:
+            best_scores[part.model.id] = best[0].score
         hits += [(part, hit) for hit in best if hit.score >= part.threshold]
     confirmed = _confirmed(attempt, probe, hits)
     rate = max(part.rate for part in searches)
     searched = sum(view.count(part.model.id) for part in searches)
-    return Found(_merged(confirmed, limit), searches[0].threshold, rate, searched)
+    candidates = _merged(confirmed, limit)
+    return Found(candidates, searches[0].threshold, rate, searched, best_scores)
 
 
 def _fitting(probe: ProbeImage, models: Sequence[LoadedModel]) -> list[LoadedModel]:

@@ -98,6 +98,7 @@ def verify(ctx: Recognition, actor: Actor, request: VerifyRequest) -> Verificati
         template_id=matched.id if matched else None,
         finger=matched.finger if matched else None,
         timings_ms=attempt.watch.timings_ms(),
+        best_scores={best.reference.model_id: best.score} if best.reference else {},
     )
 
 

@@ -13,6 +13,7 @@ from app.core.errors import Overloaded, WhorlError
 from app.core.ports import (
     Aliases,
     AuditLog,
+    Calibrations,
     Galleries,
     Jobs,
     Keys,
@@ -23,6 +24,7 @@ from app.core.ports import (
 from app.storage import checkup, sqlite
 from app.storage.aliases import SqlAliases
 from app.storage.audit import SqlAuditLog, SqlReplies
+from app.storage.calibrations import SqlCalibrations
 from app.storage.history import History
 from app.storage.jobs import SqlJobs
 from app.storage.keys import SqlKeys
@@ -47,6 +49,7 @@ class SqlTransaction:
         sealed = Sealed(connection, vault)
         self.templates: Templates = SqlTemplates(connection, self.history, sealed)
         self.aliases: Aliases = SqlAliases(connection)
+        self.calibrations: Calibrations = SqlCalibrations(connection)
         self.jobs: Jobs = SqlJobs(connection)
         self.keys: Keys = SqlKeys(connection)
         self.audit: AuditLog = SqlAuditLog(connection)

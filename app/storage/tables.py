@@ -12,7 +12,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import sqlalchemy as sa
 
-from app.core.records import ImagePolicy, JobState, ModelAlias, Scope
+from app.core.records import (
+    CalibrationBasis,
+    Drift,
+    ImagePolicy,
+    JobState,
+    ModelAlias,
+    Scope,
+)
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -141,6 +148,23 @@ aliases = sa.Table(
     metadata,
     sa.Column("alias", _one_of(ModelAlias), primary_key=True),
     sa.Column("model_id", sa.Text),
+)
+
+site_calibrations = sa.Table(
+    "site_calibrations",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("model_id", sa.Text),
+    sa.Column("gallery", sa.Text),
+    sa.Column("basis", _one_of(CalibrationBasis)),
+    sa.Column("made_ms", sa.BigInteger),
+    sa.Column("seed", sa.BigInteger),
+    sa.Column("left_out", sa.Integer),
+    sa.Column("calibration", _json()),
+    sa.Column("checks", _json()),
+    sa.Column("drift", _one_of(Drift)),
+    sa.Column("applied_ms", sa.BigInteger),
+    sa.Column("replaces", sa.Boolean),
 )
 
 jobs = sa.Table(

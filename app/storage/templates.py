@@ -7,7 +7,13 @@ from collections.abc import Sequence
 import sqlalchemy as sa
 
 from app.core.errors import Conflict, NotFound
-from app.core.records import Change, ReferenceTemplate, StoredImage, Template
+from app.core.records import (
+    Change,
+    ComparableTemplate,
+    ReferenceTemplate,
+    StoredImage,
+    Template,
+)
 from app.core.types import Descriptor
 from app.storage.history import History
 from app.storage.sealed import Sealed
@@ -115,6 +121,16 @@ class SqlTemplates:
             .limit(limit)
         )
         return list(self._connection.scalars(query))
+
+    def comparable(self, gallery: str, model_id: str) -> list[ComparableTemplate]:
+        """The gallery's templates with a descriptor under this model, by person and template id."""
+        query = (
+            sa.select(templates.c.person_id, templates.c.id, templates.c.has_image)
+            .where(templates.c.gallery == gallery, _has_descriptor(templates.c.id, model_id))
+            .order_by(templates.c.person_id, templates.c.id)
+        )
+        rows = self._connection.execute(query)
+        return [ComparableTemplate(row.person_id, row.id, row.has_image) for row in rows]
 
     def image(self, template_id: str) -> StoredImage | None:
         """The kept image, decrypted.

@@ -12,10 +12,11 @@ from app import __version__
 from app.cli.commands import app
 
 COMMANDS = (
-    "serve", "worker", "enroll", "verify", "identify", "train", "evaluate", "synth", "recipes",
-    "doctor", "models", "models list", "models show", "models promote", "models rollback",
-    "models verify", "models prune", "keys create", "keys list", "keys revoke", "jobs list",
-    "jobs show", "jobs cancel", "jobs watch", "recipes run", "recipes report", "recipes search",
+    "serve", "worker", "enroll", "verify", "identify", "train", "evaluate", "calibrate", "synth",
+    "recipes", "doctor", "models", "models list", "models show", "models promote",
+    "models rollback", "models verify", "models prune", "keys create", "keys list", "keys revoke",
+    "jobs list", "jobs show", "jobs cancel", "jobs watch", "recipes run", "recipes report",
+    "recipes search",
 )  # fmt: skip
 HEAVY = (
     "keras", "tensorflow", "cv2", "scipy", "matplotlib", "PIL", "sqlalchemy", "fastapi", "optuna",

@@ -15,12 +15,12 @@ from fastapi import FastAPI
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from app.api import bodies, enrolled, problems, resources, routes, schemas
+from app.api import bodies, calibrations, enrolled, problems, resources, routes, schemas
 from app.api.problems import status_of
 from app.api.titles import TITLES
 from app.core import errors
 from app.core.errors import WhorlError
-from app.core.records import JobState, Scope
+from app.core.records import CalibrationBasis, Drift, JobState, Scope
 from app.core.types import QualityReason
 from app.services.outcomes import Decision
 from app.settings import Settings
@@ -36,7 +36,7 @@ ERRORS = {
 }
 BODIES = [
     model
-    for room in (bodies, enrolled, problems, resources, schemas)
+    for room in (bodies, calibrations, enrolled, problems, resources, schemas)
     for model in vars(room).values()
     if isinstance(model, type)
     and issubclass(model, BaseModel)
@@ -144,7 +144,9 @@ def test_every_field_is_documented(model: type[BaseModel]) -> None:
     assert {name for name in model.model_fields if f"`{name}`" not in text} == set()
 
 
-@pytest.mark.parametrize("words", [Scope, JobState, Decision, QualityReason])
+@pytest.mark.parametrize(
+    "words", [Scope, JobState, Decision, QualityReason, CalibrationBasis, Drift]
+)
 def test_every_word_of_the_api_is_documented(words: type[Scope]) -> None:
     text = API.read_text("utf-8")
     assert {word.value for word in words if f"`{word.value}`" not in text} == set()

@@ -8,6 +8,7 @@ from starlette.routing import compile_path
 
 from app.api.routes import (
     audit,
+    calibrate,
     compare,
     enroll,
     galleries,
@@ -30,6 +31,7 @@ _OTHERS: tuple[APIRouter, ...] = (
     galleries.router,
     jobs.router,
     models.router,
+    calibrate.router,
     keys.router,
     audit.router,
 )

@@ -15,7 +15,7 @@ from app.api.forms import JSON, parsed
 from app.api.idempotency import IdempotencyKey
 from app.api.openapi import IMAGES, failures, request_body
 from app.api.state import Services
-from app.api.trace import address, trace
+from app.api.trace import address, observe, trace
 from app.core.errors import InvalidInput
 from app.core.records import Scope
 from app.services import enroll as use_case
@@ -65,6 +65,8 @@ def enroll(
         ),
     )
     trace(request, "enroll", enrolment.timings_ms)
+    qualities = [image.quality.score for image in enrolment.images if image.quality is not None]
+    observe(request, "enroll", enrolment.model_id, qualities)
     return _created(request, render(enrolment), {})
 
 

@@ -12,7 +12,7 @@ from app.api.forms import parsed
 from app.api.openapi import IMAGES, failures, request_body
 from app.api.schemas import IdentifyAnswer
 from app.api.state import Services
-from app.api.trace import trace
+from app.api.trace import observe, trace
 from app.core.records import Scope
 from app.services import identify as use_case
 from app.services.context import Actor
@@ -47,4 +47,6 @@ def identify(
         ),
     )
     trace(request, "identify", outcome.timings_ms, outcome.decision)
+    quality = outcome.quality.score
+    observe(request, "identify", outcome.model_id, [quality], outcome.best_scores)
     return IdentifyAnswer.of(outcome, body.gallery, actor)

@@ -12,7 +12,7 @@ from app.api.forms import parsed
 from app.api.openapi import IMAGES, failures, request_body
 from app.api.schemas import VerifyAnswer
 from app.api.state import Services
-from app.api.trace import trace
+from app.api.trace import observe, trace
 from app.core.records import Scope
 from app.services import verify as use_case
 from app.services.context import Actor
@@ -49,4 +49,6 @@ def verify(
         ),
     )
     trace(request, "verify", outcome.timings_ms, outcome.decision)
+    quality = outcome.quality.score
+    observe(request, "verify", outcome.model_id, [quality], outcome.best_scores)
     return VerifyAnswer.of(outcome, body.gallery, body.person_id, actor)
