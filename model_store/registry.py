@@ -124,14 +124,22 @@ class Registry:
             shutil.rmtree(work, ignore_errors=True)
         return manifest
 
+    def delete(self, model_id: str) -> None:
+        """Remove a published model; nothing happens where there is none.
+
+        It is out of sight at once, so that a kill in mid-deletion leaves no half a model.
+        """
+        if not (_ID.fullmatch(model_id) and (self._root / model_id).is_dir()):
+            return
+        with tempfile.TemporaryDirectory(prefix=_WORK, dir=self._root) as work:
+            (self._root / model_id).rename(Path(work) / model_id)
+
     def prune(self, keep: Collection[str]) -> list[str]:
         """Delete published models other than ``keep``, and what a killed process left behind."""
         folders = list(self._root.iterdir()) if self._root.is_dir() else []
         gone = [f for f in folders if _ID.fullmatch(f.name) and f.name not in keep]
         for folder in gone:
-            # At once out of sight, so that a kill in mid-deletion leaves no half a model.
-            with tempfile.TemporaryDirectory(prefix=_WORK, dir=self._root) as work:
-                folder.rename(Path(work) / folder.name)
+            self.delete(folder.name)
         for folder in folders:
             if folder.name.startswith(_WORK) and _age_s(folder) > ABANDONED_S:
                 shutil.rmtree(folder, ignore_errors=True)

@@ -256,6 +256,11 @@ class GalleryBody(Body):
     default_dpi: SensorDpi | None = Field(
         None, description="For files that do not say theirs; null removes what is set."
     )
+    upgrade_on_match: bool | None = Field(
+        None,
+        description="Whether a probe that matches moves a template without a kept image to the "
+        "model in service.",
+    )
 
 
 class KeyBody(Body):

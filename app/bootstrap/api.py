@@ -20,6 +20,7 @@ from app.services.serve_models import (
     catch_up,
     follow_aliases,
     release_unused,
+    stand_by,
     start_serving,
 )
 from app.settings import Settings
@@ -42,6 +43,7 @@ def open_api(settings: Settings, stopping: threading.Event) -> Iterator[ApiServi
             image_limits(settings),
             stopping.is_set,
             next(reversed(home.registry.shipped_ids()), None),
+            wired.recognition.indexes,
         )
         try:
             start_serving(serving)
@@ -63,6 +65,7 @@ def open_api(settings: Settings, stopping: threading.Event) -> Iterator[ApiServi
 def _follow(serving: Serving, stopping: threading.Event) -> None:
     settled_s = time.monotonic()  # the process before this one may have left something
     said = ""
+    stand_by(serving)
     while not stopping.wait(FOLLOW_S):
         try:
             if follow_aliases(serving):

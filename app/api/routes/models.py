@@ -1,10 +1,10 @@
-"""``/models``: list, promote, roll back."""
+"""``/models``: list, promote, roll back, delete."""
 
 from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Response
 
 from app.api.auth import require
 from app.api.names import ModelPath
@@ -36,6 +36,14 @@ def get_model(services: Services, _: _Reader, model_id: ModelPath) -> ModelAnswe
     """One model."""
     store = services.recognition.store
     return ModelAnswer.of(use_case.get_model(store, services.catalogue, model_id))
+
+
+@router.delete("/models/{model_id}", status_code=204, responses=failures(404, 409))
+def delete_model(services: Services, actor: _Writer, model_id: ModelPath) -> Response:
+    """Delete a model that nothing needs; neither one that is in use nor a shipped one."""
+    store = services.recognition.store
+    use_case.delete_model(store, services.catalogue, actor, model_id)
+    return Response(status_code=204)
 
 
 @router.post("/models/{model_id}:promote", status_code=202, responses=failures(404, 409))
