@@ -266,6 +266,10 @@ class LiveModels(Protocol):
         """
         ...
 
+    def beside(self) -> list[LoadedModel]:
+        """The models in memory other than the active one."""
+        ...
+
     def kind_of(self, model_id: str) -> str | None:
         """What ``LoadedModel.kind`` says, without loading the model; None where nobody knows."""
         ...

@@ -70,7 +70,8 @@ def prepare_upgrade(
 ) -> Upgrade | None:
     """Embed the probe under the active model and see which old comparisons vouch for it.
 
-    The work depends on the claimed templates alone, not on whether anything matches.
+    The work is the same whatever comes of it. Where no claimed template is left under an older
+    model, or nobody is claimed, the probe is embedded as often as if one were.
 
     Args:
         older: the claim's templates that are compared under another model, best ranked first.
@@ -83,6 +84,7 @@ def prepare_upgrade(
         return None
     left = [pair for pair in older if _lacks_only_a_probe(attempt, pair)]
     if not left:
+        _spend_as_much(attempt, probe)
         return None
     with attempt.watch.stage("embed"):
         seen = {model.id: probe.under(model) for model in (attempt.model, *(m for m, _ in left))}
@@ -121,6 +123,15 @@ def store_upgrade(
     }
     tx.audit.record(audit.event(attempt.actor, "template.upgraded", template.id, **details))
     return template
+
+
+def _spend_as_much(attempt: Attempt, probe: ProbeImage) -> None:
+    """Embed under the active model and one more of its kind, if any is in memory."""
+    kind = attempt.model.kind
+    kin = [model for model in attempt.ctx.models.beside() if model.kind == kind]
+    with attempt.watch.stage("embed"):
+        for model in (attempt.model, *kin[:1]):
+            probe.under(model)
 
 
 def _lacks_only_a_probe(attempt: Attempt, pair: Pair) -> bool:
