@@ -243,6 +243,7 @@ def test_no_search_waits_for_its_index(service: Service, monkeypatch: pytest.Mon
     enrol(service.ctx, "ada", 1, gallery=KEPT)
     enrol(service.ctx, "bob", 2, gallery=PLAIN)
     assert found(service.ctx, 1, KEPT) == ["ada"]
+    assert found(service.ctx, 2, PLAIN) == ["bob"]
     for model_id, read in (("b", ["a", "b"]), ("a", ["a"]), ("b", [])):
         filled.clear()
         service.promote(model_id)
