@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import re
+from collections.abc import Mapping
 from time import perf_counter
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -86,11 +87,18 @@ class RequestContext:
 
 
 class BodyLimit:
-    """Refuse bodies beyond a size: by Content-Length before the first byte, else by counting."""
+    """Refuse bodies beyond a size: by Content-Length before the first byte, else by counting.
 
-    def __init__(self, app: ASGIApp, max_bytes: int) -> None:
+    Args:
+        larger: the size at addresses that have one of their own.
+    """
+
+    def __init__(
+        self, app: ASGIApp, max_bytes: int, larger: Mapping[str, int] | None = None
+    ) -> None:
         self._app = app
         self._max_bytes = max_bytes
+        self._larger = larger or {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
@@ -98,27 +106,29 @@ class BodyLimit:
             await self._app(scope, receive, send)
             return
         declared = _content_length(Headers(scope=scope))
+        max_bytes = max(self._max_bytes, self._larger.get(scope["path"], 0))
         received = 0
 
         async def limited_receive() -> Message:
             nonlocal received
-            if declared > self._max_bytes:
-                raise self._too_large()
+            if declared > max_bytes:
+                raise _too_large(max_bytes)
             message = await receive()
             if message["type"] == "http.request":
                 received += len(message.get("body", b""))
-                if received > self._max_bytes:
-                    raise self._too_large()
+                if received > max_bytes:
+                    raise _too_large(max_bytes)
             return message
 
         await self._app(scope, limited_receive, send)
 
-    def _too_large(self) -> WhorlError:
-        return InvalidInput(
-            f"The body is larger than {self._max_bytes} bytes; send fewer or smaller images.",
-            slug="request_too_large",
-            max_bytes=self._max_bytes,
-        )
+
+def _too_large(max_bytes: int) -> WhorlError:
+    return InvalidInput(
+        f"The body is larger than {max_bytes} bytes; send fewer or smaller files.",
+        slug="request_too_large",
+        max_bytes=max_bytes,
+    )
 
 
 def _request_id(headers: Headers) -> str:

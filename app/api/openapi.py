@@ -26,6 +26,7 @@ _BODIES: tuple[type[bodies.Body], ...] = (
     bodies.TrainBody,
     bodies.GalleryBody,
     bodies.KeyBody,
+    bodies.ModelBody,
 )
 
 _DESCRIPTION = """Enrol, verify, identify fingers and train the model behind it.

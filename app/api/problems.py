@@ -55,6 +55,7 @@ _SLUG_STATUS: Mapping[str, int] = {
     "route_not_found": 404,
     "method_not_allowed": 405,
     "model_architecture_unknown": 422,
+    "model_check_failed": 422,
     "model_file_changed": 422,
     "model_file_unreadable": 422,
     "model_golden_off": 422,

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from app import __version__
 from app.api.state import ApiLimits, ApiServices, Check, Readiness, VersionFacts
 from app.bootstrap.home import Home, RegistryCatalogue, open_home, training_folders
+from app.bootstrap.model_check import check_apart
 from app.bootstrap.recognition import Wired, image_limits, wire_recognition
 from app.core.errors import WhorlError
 from app.services.serve_models import (
@@ -23,6 +24,7 @@ from app.services.serve_models import (
     stand_by,
     start_serving,
 )
+from app.services.upload_model import ModelIntake
 from app.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -97,6 +99,9 @@ def _services(
         version=VersionFacts(__version__, platform.python_version(), wired.device.backend, device),
         limits=ApiLimits(settings.max_upload_bytes, settings.max_images_per_enrolment),
         docs=settings.docs,
+        intake=ModelIntake(home.store, home.registry, check_apart, settings.max_model_bytes)
+        if settings.model_upload
+        else None,
         stopping=stopping.is_set,
     )
 

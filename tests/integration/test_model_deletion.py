@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -68,14 +67,14 @@ class Site:
 
 
 @pytest.fixture
-def site(home: Home, tmp_path: Path) -> Iterator[Site]:
+def site(home: Home, tmp_path: Path) -> Site:
     ids = [home.registry.publish(draft(str(n)), {"a.bin": bytes([n])}).id for n in range(3)]
     shipped = Registry(tmp_path / "shipped").publish(draft("shipped"), {}).id
     live = FakeLiveModels(*(model(model_id) for model_id in [*ids, shipped]))
     ctx = Recognition(home.store, live, SearchIndexes(home.store), ImageLimits(), 20)
     made = Site(ctx, live, RegistryCatalogue(home.registry), home.registry, [*ids, shipped])
     made.name(champion=ids[0])
-    yield made
+    return made
 
 
 def test_an_unused_model_goes_with_what_was_under_it(site: Site) -> None:

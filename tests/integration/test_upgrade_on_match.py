@@ -333,8 +333,8 @@ def test_a_site_moves_by_being_used_and_impostors_move_nothing(live: Site) -> No
         assert model_ids(ctx, name) == [("model-a", "model-b")]
     models.refused.add("model-a")
     for seed, name in names.items():
-        answer = verify(ctx, ACTOR, VerifyRequest("default", print_png(seed, 2), name, fmr=1e-3))
-        assert (answer.decision, answer.model_id) == (Decision.MATCH, "model-b")
-        other = verify(ctx, ACTOR, claim(seed % 8 + 1, name))
-        assert other.decision is Decision.NO_MATCH
+        moved = verify(ctx, ACTOR, VerifyRequest("default", print_png(seed, 2), name, fmr=1e-3))
+        assert (moved.decision, moved.model_id) == (Decision.MATCH, "model-b")
+        impostor = verify(ctx, ACTOR, claim(seed % 8 + 1, name))
+        assert impostor.decision is Decision.NO_MATCH
     assert actions(ctx.store).count("template.upgraded") == len(names)

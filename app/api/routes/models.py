@@ -1,26 +1,48 @@
-"""``/models``: list, promote, roll back, delete."""
+"""``/models``: list, upload, promote, roll back, delete."""
 
 from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Depends, Request, Response
+from fastapi.responses import JSONResponse
 
 from app.api.auth import require
+from app.api.bodies import ModelBody
+from app.api.forms import parsed
 from app.api.names import ModelPath
-from app.api.openapi import failures
+from app.api.openapi import BODY, failures, request_body
 from app.api.paging import Page, WantedWindow, cut, page
 from app.api.resources import ModelAnswer, PromotionAnswer
 from app.api.state import Services
+from app.api.trace import address
+from app.core.errors import WhorlError
 from app.core.records import Scope
 from app.services import models as use_case
 from app.services import promote
 from app.services.context import Actor
+from app.services.upload_model import ModelIntake
 
 router = APIRouter(tags=["models"])
 
 _Reader = Annotated[Actor, require(Scope.MODELS_READ)]
 _Writer = Annotated[Actor, require(Scope.MODELS_WRITE)]
+_Uploader = Annotated[Actor, require(Scope.MODELS_UPLOAD)]
+
+UPLOADS = ("/models", "/v1/models")
+"""Where bodies may be as large as a model."""
+
+
+def _open_intake(services: Services) -> ModelIntake:
+    if services.intake is None:
+        raise WhorlError(
+            "Models cannot be uploaded here: the service runs without WHORL_MODEL_UPLOAD=true.",
+            slug="model_upload_off",
+        )
+    return services.intake
+
+
+_Intake = Annotated[ModelIntake, Depends(_open_intake)]
 
 
 @router.get("/models", responses=failures())
@@ -29,6 +51,31 @@ def list_models(services: Services, _: _Reader, window: WantedWindow) -> Page[Mo
     found = use_case.list_models(services.recognition.store, services.catalogue)
     part = cut(found, window, lambda model: model.id)
     return page(part, window, lambda model: model.id, ModelAnswer.of)
+
+
+@router.post(
+    "/models",
+    status_code=201,
+    response_model=ModelAnswer,
+    responses={
+        200: {"model": ModelAnswer, "description": "The very model is here already."},
+        **failures(*BODY, 409, 503),
+    },
+    openapi_extra=request_body(ModelBody, {"archive": "UEsDBAoAAAAAAA=="}),
+)
+def upload_model(
+    request: Request,
+    services: Services,
+    actor: _Uploader,
+    intake: _Intake,
+    body: Annotated[ModelBody, parsed(ModelBody)],
+) -> Response:
+    """Upload a model; it is checked as if it were to serve, and published when it is sound."""
+    model_id, new = intake.take(actor, body.archive)
+    found = use_case.get_model(services.recognition.store, services.catalogue, model_id)
+    answer = ModelAnswer.of(found).model_dump(mode="json")
+    location = {"Location": address(request, f"/models/{model_id}")}
+    return JSONResponse(answer, 201 if new else 200, headers=location)
 
 
 @router.get("/models/{model_id}", responses=failures(404))
