@@ -126,7 +126,7 @@ DAMAGED: dict[str, tuple[str, Said, Callable[[Files], None]]] = {
     "of other weights": ("model_golden_off", {}, weights(turned)),
     "golden of others": ("model_golden_off", {}, golden(cells=lambda a: a[..., ::-1].copy())),
     "golden of no number": ("model_golden_off", {}, golden(cells=lambda a: a * np.nan)),
-    "golden infinite": ("model_golden_off", {}, golden(cells=lambda a: a * np.inf + np.inf)),
+    "golden infinite": ("model_golden_off", {}, golden(cells=lambda a: np.full_like(a, np.inf))),
     "golden pickled": ("model_file_unreadable", {}, pickled),
     "golden cut": ("model_file_unreadable", {}, cut(GOLDEN)),
     "weights cut": ("model_file_unreadable", {}, cut(WEIGHTS)),
