@@ -46,6 +46,7 @@ def open_api(settings: Settings, stopping: threading.Event) -> Iterator[ApiServi
             stopping.is_set,
             next(reversed(home.registry.shipped_ids()), None),
             wired.recognition.indexes,
+            stopping.wait,
         )
         try:
             start_serving(serving)

@@ -9,6 +9,7 @@ loads and embeds nothing, what was enrolled meanwhile is caught up with afterwar
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -32,6 +33,8 @@ class Serving:
     Attributes:
         shipped: the release's own model, for a start with a champion that cannot be loaded.
         indexes: made ready for a model before it serves; None where nothing is searched.
+        rest: told how many seconds a batch of re-embedding took; waits as long where requests
+            should have their turn.
     """
 
     store: Store
@@ -40,6 +43,7 @@ class Serving:
     should_stop: Callable[[], bool]
     shipped: str | None = None
     indexes: SearchIndexes | None = None
+    rest: Callable[[float], object] = lambda _: None
 
 
 def start_serving(serving: Serving) -> None:
@@ -150,8 +154,13 @@ def _reembed(serving: Serving, model: LoadedModel, wanted: Callable[[], bool]) -
     with serving.store.read() as tx:
         kept, before = tx.templates.kept_images(), tx.templates.embedded_images().get(model.id, 0)
 
+    began_s = time.monotonic()
+
     def told(done: int) -> None:
+        nonlocal began_s
         log.info("model %s knows %d of %d kept images", model.id, before + done, kept)
+        serving.rest(time.monotonic() - began_s)
+        began_s = time.monotonic()
 
     reembed(
         serving.store,

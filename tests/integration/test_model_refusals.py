@@ -116,7 +116,7 @@ def cut(name: str) -> Callable[[Files], None]:
     return damage
 
 
-DAMAGED: dict[str, tuple[str, Said, Callable[[Files], None]]] = {
+DAMAGED: dict[str, tuple[str, Said, Callable[[Files], object]]] = {
     "not a number": ("model_not_finite", {}, filled(np.nan)),
     "infinite": ("model_not_finite", {}, filled(np.inf)),
     "minus infinite": ("model_not_finite", {}, filled(-np.inf)),

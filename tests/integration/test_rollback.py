@@ -195,6 +195,21 @@ def test_a_killed_promotion_goes_on_from_where_it_stood(
     ]
 
 
+def test_requests_have_their_turn_between_batches(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reembed, "BATCH", 1)
+    enrol(service.ctx, "ada", 1, 2, 3, gallery=KEPT)
+    request_promotion(service.store, ACTOR, "b", lambda _: True)
+    rested: list[tuple[int, bool]] = []
+
+    def rest(seconds: float) -> None:
+        rested.append((service.embedders["b"].samples, seconds > 0))
+
+    assert follow_aliases(replace(service.serving, rest=rest))
+    assert rested == [(1, True), (2, True), (3, True)]
+
+
 def test_another_wish_does_not_wait_for_a_long_re_embedding(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
