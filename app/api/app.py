@@ -11,7 +11,6 @@ from fastapi import FastAPI
 from app.api import docs_page, openapi, problems, routes
 from app.api.metrics import Metrics
 from app.api.middleware import BodyLimit, RequestContext
-from app.api.routes.models import UPLOADS
 from app.api.state import ApiServices, State
 
 
@@ -39,8 +38,7 @@ def create_app(services: ApiServices) -> FastAPI:
     routes.install(app)
     if services.docs:
         docs_page.install(app)
-    larger = {} if services.intake is None else dict.fromkeys(UPLOADS, services.intake.most_bytes)
-    app.add_middleware(BodyLimit, max_bytes=services.limits.max_body_bytes, larger=larger)
+    app.add_middleware(BodyLimit, max_bytes=services.limits.max_body_bytes)
     app.add_middleware(RequestContext, metrics=metrics)
     return app
 

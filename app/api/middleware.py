@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Mapping
 from time import perf_counter
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -89,16 +88,13 @@ class RequestContext:
 class BodyLimit:
     """Refuse bodies beyond a size: by Content-Length before the first byte, else by counting.
 
-    Args:
-        larger: the size at addresses that have one of their own.
+    A route that takes larger ones says so in the request's state, as ``max_body_bytes``, before it
+    asks for the first byte.
     """
 
-    def __init__(
-        self, app: ASGIApp, max_bytes: int, larger: Mapping[str, int] | None = None
-    ) -> None:
+    def __init__(self, app: ASGIApp, max_bytes: int) -> None:
         self._app = app
         self._max_bytes = max_bytes
-        self._larger = larger or {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
@@ -106,18 +102,19 @@ class BodyLimit:
             await self._app(scope, receive, send)
             return
         declared = _content_length(Headers(scope=scope))
-        max_bytes = max(self._max_bytes, self._larger.get(scope["path"], 0))
+        state = scope.setdefault("state", {})
         received = 0
 
         async def limited_receive() -> Message:
             nonlocal received
-            if declared > max_bytes:
-                raise _too_large(max_bytes)
+            most = state.get("max_body_bytes", self._max_bytes)
+            if declared > most:
+                raise _too_large(most)
             message = await receive()
             if message["type"] == "http.request":
                 received += len(message.get("body", b""))
-                if received > max_bytes:
-                    raise _too_large(max_bytes)
+                if received > most:
+                    raise _too_large(most)
             return message
 
         await self._app(scope, limited_receive, send)
@@ -125,7 +122,7 @@ class BodyLimit:
 
 def _too_large(max_bytes: int) -> WhorlError:
     return InvalidInput(
-        f"The body is larger than {max_bytes} bytes; send fewer or smaller files.",
+        f"The body is larger than {max_bytes} bytes; send fewer or smaller images.",
         slug="request_too_large",
         max_bytes=max_bytes,
     )

@@ -29,16 +29,15 @@ _Reader = Annotated[Actor, require(Scope.MODELS_READ)]
 _Writer = Annotated[Actor, require(Scope.MODELS_WRITE)]
 _Uploader = Annotated[Actor, require(Scope.MODELS_UPLOAD)]
 
-UPLOADS = ("/models", "/v1/models")
-"""Where bodies may be as large as a model."""
 
-
-def _open_intake(services: Services) -> ModelIntake:
+def _open_intake(request: Request, services: Services) -> ModelIntake:
+    """What takes models in, of a request whose body may then be as large as one."""
     if services.intake is None:
         raise WhorlError(
             "Models cannot be uploaded here: the service runs without WHORL_MODEL_UPLOAD=true.",
             slug="model_upload_off",
         )
+    request.state.max_body_bytes = services.intake.most_bytes
     return services.intake
 
 
