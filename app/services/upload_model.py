@@ -80,7 +80,7 @@ class ModelIntake:
 
 
 def _require_same(registry: Registry, manifest: Manifest) -> None:
-    """An id is half of a hash's half: whoever makes both models can make two of one id."""
+    """An id is 64 bits of a hash: whoever makes both models can make two that share one."""
     try:
         held = registry.verify(manifest.id)
     except (KeyError, BrokenModelError) as error:

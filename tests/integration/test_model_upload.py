@@ -215,7 +215,7 @@ def test_an_id_that_another_model_has_is_not_given_away(
     (model_id,) = registry.ids()
     folder = registry.folder(model_id)
     other = json.loads((folder / "manifest.json").read_text()) | {"licence": "another"}
-    # As if a second content with this half of a hash had been found.
+    # As if a second content with this id had been found.
     monkeypatch.setattr("model_store.manifest.content_id", lambda _: model_id)
     problem = send(api, packed(folder, **{"manifest.json": json.dumps(other).encode()}))
     assert (problem.status_code, problem.json()["slug"]) == (409, "model_id_taken")
