@@ -70,6 +70,14 @@ class Settings(BaseSettings):
         Path("../shared/data"),
         description="Folder of data sets: prints to evaluate with, pictures to learn from.",
     )
+    model_upload: bool = Field(
+        False, description="Whether keys with the scope `models:upload` may upload models."
+    )
+    max_model_bytes: int = Field(
+        100_000_000,
+        ge=1_000,
+        description="Largest upload of a model, in bytes, as it is sent and unpacked.",
+    )
     docs: bool = Field(True, description="Whether `/docs` is served.")
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="Least severity that is logged."

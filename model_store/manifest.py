@@ -72,7 +72,10 @@ class Manifest(ManifestDraft):
         Raises:
             BrokenModelError: it is not.
         """
-        expected = content_id(self.model_dump(exclude={"id"}))
+        try:
+            expected = content_id(self.model_dump(exclude={"id"}))
+        except ValueError as error:
+            raise BrokenModelError(f"the manifest of {self.id} has no hash: {error}") from error
         if expected != self.id:
             raise BrokenModelError(f"the manifest of {self.id} was changed: its hash is {expected}")
 

@@ -7,7 +7,7 @@ import re
 import shutil
 import tempfile
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -98,8 +98,17 @@ class Registry:
                 )
         return manifest
 
-    def publish(self, draft: ManifestDraft, files: Mapping[str, bytes]) -> Manifest:
+    def publish(
+        self,
+        draft: ManifestDraft,
+        files: Mapping[str, bytes],
+        check: Callable[[Path], object] = lambda _: None,
+    ) -> Manifest:
         """Write a model: all of it or nothing, on disk before its name appears.
+
+        Args:
+            check: given the folder of a registry that holds this model alone, before it appears
+                in this one; what it raises ends the publication.
 
         Raises:
             ValueError: a file name is not a plain one.
@@ -113,25 +122,36 @@ class Registry:
             return manifest
         work = Path(tempfile.mkdtemp(prefix=_WORK, dir=self._root))
         try:
+            folder = work / manifest.id
+            folder.mkdir()
             content = {**files, MANIFEST: (manifest.model_dump_json(indent=2) + "\n").encode()}
             for name, data in content.items():
-                _write_durably(work / name, data)
-            work.chmod(0o755)
-            _sync_folder(work)
-            _rename_unless_there(work, target)
+                _write_durably(folder / name, data)
+            folder.chmod(0o755)
+            _sync_folder(folder)
+            check(work)
+            _rename_unless_there(folder, target)
             _sync_folder(self._root)
         finally:
             shutil.rmtree(work, ignore_errors=True)
         return manifest
+
+    def delete(self, model_id: str) -> None:
+        """Remove a published model; nothing happens where there is none.
+
+        It is out of sight at once, so that a kill in mid-deletion leaves no half a model.
+        """
+        if not (_ID.fullmatch(model_id) and (self._root / model_id).is_dir()):
+            return
+        with tempfile.TemporaryDirectory(prefix=_WORK, dir=self._root) as work:
+            (self._root / model_id).rename(Path(work) / model_id)
 
     def prune(self, keep: Collection[str]) -> list[str]:
         """Delete published models other than ``keep``, and what a killed process left behind."""
         folders = list(self._root.iterdir()) if self._root.is_dir() else []
         gone = [f for f in folders if _ID.fullmatch(f.name) and f.name not in keep]
         for folder in gone:
-            # At once out of sight, so that a kill in mid-deletion leaves no half a model.
-            with tempfile.TemporaryDirectory(prefix=_WORK, dir=self._root) as work:
-                folder.rename(Path(work) / folder.name)
+            self.delete(folder.name)
         for folder in folders:
             if folder.name.startswith(_WORK) and _age_s(folder) > ABANDONED_S:
                 shutil.rmtree(folder, ignore_errors=True)

@@ -70,6 +70,14 @@ IMAGE_SCHEMA = {
     "description": "An image file (PNG, BMP, TIFF, JPEG, PGM, WSQ) in base64; a data URL will do.",
 }
 
+ARCHIVE_SCHEMA = {
+    "type": "string",
+    "contentEncoding": "base64",
+    "minLength": 1,
+    "description": "Zip or uncompressed tar of a model's folder (manifest.json and the files that "
+    "it names), in base64.",
+}
+
 Image = Annotated[
     bytes,
     BeforeValidator(_decode_base64),
@@ -284,6 +292,24 @@ class GalleryBody(Body):
     default_dpi: SensorDpi | None = Field(
         None, description="For files that do not say theirs; null removes what is set."
     )
+    upgrade_on_match: bool | None = Field(
+        None,
+        description="Whether a probe that matches moves a template without a kept image to the "
+        "model in service.",
+    )
+
+
+class ModelBody(Body):
+    """A model: its folder, packed."""
+
+    image_fields: ClassVar[frozenset[str]] = frozenset({"archive"})
+
+    archive: Annotated[
+        bytes,
+        BeforeValidator(_decode_base64),
+        AfterValidator(_not_empty),
+        WithJsonSchema(ARCHIVE_SCHEMA, mode="validation"),
+    ]
 
 
 class KeyBody(Body):

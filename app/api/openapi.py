@@ -27,6 +27,7 @@ _BODIES: tuple[type[bodies.Body], ...] = (
     bodies.CalibrateBody,
     bodies.GalleryBody,
     bodies.KeyBody,
+    bodies.ModelBody,
 )
 
 _DESCRIPTION = """Enrol, verify, identify fingers and train the model behind it.

@@ -82,6 +82,7 @@ class GalleryAnswer(Answer):
     gallery: str
     store_images: ImagePolicy
     default_dpi: float | None
+    upgrade_on_match: bool
     created_ms: int = Field(description=_SINCE_EPOCH)
 
     @classmethod
@@ -91,6 +92,7 @@ class GalleryAnswer(Answer):
             gallery=gallery.id,
             store_images=gallery.store_images,
             default_dpi=gallery.default_dpi,
+            upgrade_on_match=gallery.upgrade_on_match,
             created_ms=gallery.created_ms,
         )
 
@@ -137,8 +139,13 @@ class ModelAnswer(Answer):
 
     model_id: str
     state: str = Field(examples=["champion", "candidate", "previous", "available"])
+    templates: int = Field(description="Templates with a descriptor under this model.")
     templates_only_here: int = Field(
-        description="Templates comparable under this model only, until they are enrolled again."
+        description="Those of them that no other published model knows: lost with this one."
+    )
+    kept_images: int = Field(description="Templates with a kept image, of whatever kind.")
+    embedded_images: int = Field(
+        description="Those of them that this model knows; of a candidate, how far it is."
     )
     manifest: dict[str, Any]
 
@@ -148,7 +155,10 @@ class ModelAnswer(Answer):
         return cls(
             model_id=info.id,
             state=str(info.state),
+            templates=info.templates,
             templates_only_here=info.templates_only_here,
+            kept_images=info.kept_images,
+            embedded_images=info.embedded_images,
             manifest=info.manifest,
         )
 

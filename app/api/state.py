@@ -12,6 +12,7 @@ from app.api.metrics import Metrics
 from app.services.context import Recognition
 from app.services.models import ModelCatalogue
 from app.services.submit_training import TrainingFolders
+from app.services.upload_model import ModelIntake
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +67,7 @@ class ApiServices:
         version: facts for ``/version``.
         limits: what a request may ask for.
         docs: whether ``/docs`` is served.
+        intake: takes uploaded models in; None where none may be uploaded.
         stopping: whether the server is about to stop; event streams end then.
     """
 
@@ -76,6 +78,7 @@ class ApiServices:
     version: VersionFacts
     limits: ApiLimits
     docs: bool = True
+    intake: ModelIntake | None = None
     stopping: Callable[[], bool] = field(default=_never)
 
 

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from app import __version__
 from app.api.state import ApiLimits, ApiServices, Check, Readiness, VersionFacts
 from app.bootstrap.home import Home, RegistryCatalogue, open_home, training_folders
+from app.bootstrap.model_check import check_apart
 from app.bootstrap.recognition import Wired, image_limits, wire_recognition
 from app.core.errors import WhorlError
 from app.services.serve_models import (
@@ -20,9 +21,11 @@ from app.services.serve_models import (
     catch_up,
     follow_aliases,
     release_unused,
+    stand_by,
     start_serving,
 )
 from app.services.site_calibrations import follow_calibrations
+from app.services.upload_model import ModelIntake
 from app.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -43,6 +46,8 @@ def open_api(settings: Settings, stopping: threading.Event) -> Iterator[ApiServi
             image_limits(settings),
             stopping.is_set,
             next(reversed(home.registry.shipped_ids()), None),
+            wired.recognition.indexes,
+            stopping.wait,
         )
         try:
             start_serving(serving)
@@ -64,6 +69,7 @@ def open_api(settings: Settings, stopping: threading.Event) -> Iterator[ApiServi
 def _follow(serving: Serving, stopping: threading.Event) -> None:
     settled_s = time.monotonic()  # the process before this one may have left something
     said = ""
+    stand_by(serving)
     while not stopping.wait(FOLLOW_S):
         try:
             if follow_aliases(serving):
@@ -96,6 +102,9 @@ def _services(
         version=VersionFacts(__version__, platform.python_version(), wired.device.backend, device),
         limits=ApiLimits(settings.max_upload_bytes, settings.max_images_per_enrolment),
         docs=settings.docs,
+        intake=ModelIntake(home.store, home.registry, check_apart, settings.max_model_bytes)
+        if settings.model_upload
+        else None,
         stopping=stopping.is_set,
     )
 

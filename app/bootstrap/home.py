@@ -37,6 +37,14 @@ class RegistryCatalogue:
         """All models on disk, the newest last."""
         return self._registry.ids()
 
+    def shipped_ids(self) -> list[str]:
+        """The models that came with the release."""
+        return self._registry.shipped_ids()
+
+    def delete(self, model_id: str) -> None:
+        """Remove a model's folder; nothing where there is none."""
+        self._registry.delete(model_id)
+
     def manifest(self, model_id: str) -> dict[str, Any] | None:
         """A manifest as plain data; None where there is none that can be trusted."""
         try:

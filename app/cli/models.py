@@ -134,7 +134,9 @@ def prune(
     Kept are the champion, the previous model, a requested one, models that stored templates can be
     compared under only, and those that came with the release.
     """
-    from app.bootstrap.home import open_home
+    from app.bootstrap.home import RegistryCatalogue, open_home
+    from app.cli.home import ACTOR
+    from app.services.models import delete_model
 
     screen = console()
     with open_home(Settings()) as home:
@@ -142,7 +144,9 @@ def prune(
         keep = _needed(home)
         gone = [m for m in home.registry.ids() if m not in keep]
         if not dry_run:
-            gone = home.registry.prune(keep)
+            for model_id in gone:
+                delete_model(home.store, RegistryCatalogue(home.registry), ACTOR, model_id)
+            home.registry.prune(keep)  # and what a killed process has left
     verb = "would be deleted" if dry_run else "deleted"
     say(screen, f"{len(gone)} models {verb}{': ' if gone else ''}{', '.join(gone)}")
     if as_json:
@@ -192,7 +196,7 @@ def _row(model: ModelInfo) -> tuple[object, ...]:
     rates = [f"{name} {100 * m['eer']:.1f} %" for name, m in model.manifest["metrics"].items()]
     made = model.manifest["created"]
     named = training.get("name", "-")
-    return model.id, model.state, made, named, ", ".join(rates), model.templates_only_here
+    return model.id, model.state, made, named, ", ".join(rates), model.templates
 
 
 def _facts(model: ModelInfo, shipped: bool) -> dict[str, Any]:
@@ -202,6 +206,7 @@ def _facts(model: ModelInfo, shipped: bool) -> dict[str, Any]:
         "created": model.manifest["created"],
         "parent": model.manifest["parent"],
         "shipped": shipped,
+        "templates": model.templates,
         "templates_only_here": model.templates_only_here,
         "metrics": model.manifest["metrics"],
     }
@@ -220,7 +225,8 @@ def _show(screen: Console, model: ModelInfo) -> None:
         ("Licence", manifest["licence"]),
         ("Calibration", f"{calibration['comparisons']:,} impostor comparisons, "
                         f"{calibration['subjects']:,} fingers, FMR down to {supported:.2g}"),
-        ("Templates", f"{model.templates_only_here} depend on it"),
+        ("Templates", f"{model.templates}, {model.templates_only_here} of them known to it only"),
+        ("Kept images", f"{model.embedded_images} of {model.kept_images} embedded"),
     ]  # fmt: skip
     for name, m in manifest["metrics"].items():
         counts = f"{m['genuine']:,} genuine, {m['impostor']:,} impostor"

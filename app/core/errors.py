@@ -10,7 +10,10 @@ WhorlError
 ├── NotFound                a resource that does not exist
 ├── Conflict                duplicate finger, wrong state, reused idempotency key
 ├── Overloaded              the queue is full; try again
-├── ModelRefused            weights, manifest or golden vectors fail their checks
+├── ModelRefused            model_file_changed (hash) | model_file_unreadable |
+│                           model_manifest_unusable | model_architecture_unknown |
+│                           model_shape_misfit | model_not_finite | model_golden_off |
+│                           model_check_failed
 ├── LeaseLost               another worker owns the job now
 └── Cancelled               somebody asked the job to stop
 

@@ -83,7 +83,13 @@ class Templates(Protocol):
     """Templates, their descriptors under one or more models, their kept images, their history."""
 
     def add(self, template: Template, image: StoredImage | None) -> None: ...
-    def add_descriptor(self, template_id: str, model_id: str, descriptor: Descriptor) -> None: ...
+    def add_descriptor(
+        self, template_id: str, model_id: str, descriptor: Descriptor, *, of_probe: bool = False
+    ) -> None: ...
+    def drop_descriptors(self, model_id: str) -> int:
+        """Remove all descriptors under a model; how many there were."""
+        ...
+
     def get(self, template_id: str) -> Template | None: ...
     def delete(self, template_id: str) -> bool: ...
     def of_person(
@@ -102,7 +108,19 @@ class Templates(Protocol):
         ...
 
     def models_in_use(self, active: str) -> dict[str, int]:
-        """Model id -> templates comparable only under it, for templates without ``active``."""
+        """Model id -> templates with its descriptor, of the templates without ``active``."""
+        ...
+
+    def known_only_to(self, models: Collection[str]) -> dict[str, int]:
+        """Model id -> templates with its descriptor and none of another of these models."""
+        ...
+
+    def kept_images(self) -> int:
+        """Number of templates with a kept image, in all galleries."""
+        ...
+
+    def embedded_images(self) -> dict[str, int]:
+        """Model id -> templates with a kept image that have its descriptor."""
         ...
 
     def without_descriptor(self, model_id: str, after: str, limit: int) -> list[str]:
@@ -281,6 +299,10 @@ class LiveModels(Protocol):
             ModelRefused: it is not, or no longer, fit to be loaded.
             NotFound: there is no such model.
         """
+        ...
+
+    def beside(self) -> list[LoadedModel]:
+        """The models in memory other than the active one."""
         ...
 
     def kind_of(self, model_id: str) -> str | None:

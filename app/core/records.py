@@ -21,12 +21,18 @@ class ImagePolicy(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Gallery:
-    """A tenant boundary: persons of one gallery never meet those of another."""
+    """A tenant boundary: persons of one gallery never meet those of another.
+
+    Attributes:
+        upgrade_on_match: whether a probe that matched gives a template without a kept image its
+            descriptor under the model in service.
+    """
 
     id: str
     store_images: ImagePolicy
     default_dpi: float | None
     created_ms: int
+    upgrade_on_match: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,11 +65,17 @@ class Template:
 
 @dataclass(frozen=True, slots=True)
 class ReferenceTemplate:
-    """A template together with its descriptor under one model."""
+    """A template together with its descriptor under one model.
+
+    Attributes:
+        of_probe: whether the descriptor was made of a probe that matched, not of the enrolled
+            sample.
+    """
 
     template: Template
     model_id: str
     descriptor: Descriptor
+    of_probe: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,6 +220,7 @@ class Scope(StrEnum):
     JOBS_READ = "jobs:read"
     MODELS_READ = "models:read"
     MODELS_WRITE = "models:write"
+    MODELS_UPLOAD = "models:upload"
     KEYS_ADMIN = "keys:admin"
     AUDIT_READ = "audit:read"
     METRICS_READ = "metrics:read"

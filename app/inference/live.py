@@ -55,6 +55,10 @@ class LoadedModels:
                 self._loaded = {**self._loaded, model_id: model}
             return model
 
+    def beside(self) -> list[LoadedModel]:
+        """The models in memory other than the one in service."""
+        return [model for model in self._loaded.values() if model is not self._active]
+
     def kind_of(self, model_id: str) -> str | None:
         """What a model is of, without loading it; None where nobody knows."""
         if (model := self._loaded.get(model_id)) is not None:

@@ -105,9 +105,14 @@ def check_golden(embedder: CompiledEmbedder, pose: CompiledPose | None, golden: 
         expected = np.asarray(arrays["cells"], np.float32)
         poses = None if pose is None else np.asarray(arrays["poses"], np.float32)
     except Exception as error:  # the reader raises what zip, zlib and the parser of headers raise
-        raise ModelRefused(f"the golden vectors cannot be read: {error}") from error
+        raise ModelRefused(
+            f"the golden vectors cannot be read: {error}", slug="model_file_unreadable"
+        ) from error
     if not (0 < len(inputs) <= BUCKETS[-1] and inputs.shape[1:] == embedder.input_shape):
-        raise ModelRefused(f"golden inputs of shape {inputs.shape} cannot be embedded in one batch")
+        raise ModelRefused(
+            f"golden inputs of shape {inputs.shape} cannot be embedded in one batch",
+            slug="model_golden_off",
+        )
     _agree("descriptors", embedder.cells_of(inputs), expected, _tolerance(expected))
     if pose is not None and poses is not None:
         _agree("poses", pose.outputs(inputs), poses, GOLDEN_TOLERANCE)
@@ -119,17 +124,22 @@ def _tolerance(expected: FloatArray) -> float:
     if largest > LARGEST_COMPONENT:  # infinite too, which would leave any difference open
         raise ModelRefused(
             f"golden descriptors have components of {largest:g}; at most {LARGEST_COMPONENT:g} can "
-            "be stored"
+            "be stored",
+            slug="model_golden_off",
         )
     return GOLDEN_TOLERANCE * max(1.0, largest)
 
 
 def _agree(what: str, found: FloatArray, expected: FloatArray, tolerance: float) -> None:
     if found.shape != expected.shape:
-        raise ModelRefused(f"{what} have shape {found.shape}, golden ones {expected.shape}")
+        raise ModelRefused(
+            f"{what} have shape {found.shape}, golden ones {expected.shape}",
+            slug="model_golden_off",
+        )
     difference = float(np.abs(found - expected).max())
     if not difference <= tolerance:  # also catches NaN
         raise ModelRefused(
             f"golden vectors ({what}) are off by {difference:.3g}, "
-            f"at most {tolerance:.3g} is allowed"
+            f"at most {tolerance:.3g} is allowed",
+            slug="model_golden_off",
         )

@@ -43,11 +43,13 @@ def verified_manifest(registry: Registry, model_id: str) -> Manifest:
     except KeyError:
         raise NotFound(f"there is no model {model_id}", slug="model_not_found") from None
     except BrokenModelError as error:
-        raise ModelRefused(str(error)) from error
+        raise ModelRefused(str(error), slug="model_file_changed") from error
     needed = {WEIGHTS, GOLDEN} | ({POSE} if "pose" in manifest.architecture else set())
     missing = needed - set(manifest.files)
     if missing:
-        raise ModelRefused(f"model {model_id} lacks {', '.join(sorted(missing))}")
+        raise ModelRefused(
+            f"model {model_id} lacks {', '.join(sorted(missing))}", slug="model_file_changed"
+        )
     return manifest
 
 
@@ -66,7 +68,9 @@ def read_params(manifest: Manifest) -> tuple[Preparation, Matching]:
         if isinstance(preparation, PictureParams) and moved:
             raise ValueError("a picture is compared as it lies: no rotations, no pose network")
     except (TypeError, ValueError) as error:
-        raise ModelRefused(f"the manifest of {manifest.id} cannot be used: {error}") from error
+        raise ModelRefused(
+            f"the manifest of {manifest.id} cannot be used: {error}", slug="model_manifest_unusable"
+        ) from error
     return preparation, matching
 
 
@@ -111,7 +115,10 @@ def read_calibration(manifest: Manifest) -> Calibration:
     try:
         return Calibration.from_dict(manifest.calibration)
     except (TypeError, ValueError) as error:
-        raise ModelRefused(f"the calibration of {manifest.id} cannot be used: {error}") from error
+        raise ModelRefused(
+            f"the calibration of {manifest.id} cannot be used: {error}",
+            slug="model_manifest_unusable",
+        ) from error
 
 
 def restore_encoder(registry: Registry, manifest: Manifest) -> keras.Model:
@@ -125,7 +132,9 @@ def restore_encoder(registry: Registry, manifest: Manifest) -> keras.Model:
     try:
         encoder = build_encoder(str(name), params)
     except (AttributeError, TypeError, ValueError) as error:
-        raise ModelRefused(f"model {manifest.id} cannot be built: {error}") from error
+        raise ModelRefused(
+            f"model {manifest.id} cannot be built: {error}", slug="model_architecture_unknown"
+        ) from error
     _check_input(encoder, manifest)
     _check_vectors(encoder, manifest)
     unpack_weights(encoder, registry.folder(manifest.id) / WEIGHTS)
@@ -144,7 +153,10 @@ def restore_pose(registry: Registry, manifest: Manifest) -> keras.Model | None:
     try:
         pose = build_pose(str(described.get("name")), described.get("params", {}))
     except (AttributeError, TypeError, ValueError) as error:
-        raise ModelRefused(f"the pose network of {manifest.id} cannot be built: {error}") from error
+        raise ModelRefused(
+            f"the pose network of {manifest.id} cannot be built: {error}",
+            slug="model_architecture_unknown",
+        ) from error
     _check_input(pose, manifest)
     unpack_weights(pose, registry.folder(manifest.id) / POSE)
     return pose
@@ -153,7 +165,10 @@ def restore_pose(registry: Registry, manifest: Manifest) -> keras.Model | None:
 def _check_input(network: keras.Model, manifest: Manifest) -> None:
     preparation, _ = read_params(manifest)
     if network.input_shape[1:] != (*preparation.shape_px, 2):
-        raise ModelRefused(f"model {manifest.id} is prepared for another size than it takes")
+        raise ModelRefused(
+            f"model {manifest.id} is prepared for another size than it takes",
+            slug="model_shape_misfit",
+        )
 
 
 def _check_vectors(encoder: keras.Model, manifest: Manifest) -> None:
@@ -167,4 +182,6 @@ def _check_vectors(encoder: keras.Model, manifest: Manifest) -> None:
             raise ValueError("its encoder gives more than one vector a sample")
         require_weights(matching, channels)
     except ValueError as error:
-        raise ModelRefused(f"the matching of {manifest.id} cannot be used: {error}") from error
+        raise ModelRefused(
+            f"the matching of {manifest.id} cannot be used: {error}", slug="model_shape_misfit"
+        ) from error

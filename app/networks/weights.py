@@ -42,16 +42,23 @@ def unpack_weights(model: keras.Model, path: Path) -> None:
     try:
         arrays = load(path.read_bytes())
     except Exception as error:  # the reader raises its own, undocumented kinds
-        raise ModelRefused(f"the weights of {path.parent.name} cannot be read: {error}") from error
+        raise ModelRefused(
+            f"the weights of {path.parent.name} cannot be read: {error}",
+            slug="model_file_unreadable",
+        ) from error
     variables = {variable.path: variable for variable in model.weights}
     if set(arrays) != set(variables):
         odd = sorted(set(arrays) ^ set(variables))[:3]
-        raise ModelRefused(f"the weights do not fit the architecture, first at {', '.join(odd)}")
+        raise ModelRefused(
+            f"the weights do not fit the architecture, first at {', '.join(odd)}",
+            slug="model_shape_misfit",
+        )
     for name, variable in variables.items():
         if tuple(arrays[name].shape) != tuple(variable.shape):
             raise ModelRefused(
-                f"{name} has shape {arrays[name].shape}, the architecture wants {variable.shape}"
+                f"{name} has shape {arrays[name].shape}, the architecture wants {variable.shape}",
+                slug="model_shape_misfit",
             )
         if not np.isfinite(arrays[name]).all():
-            raise ModelRefused(f"{name} holds values that are not finite")
+            raise ModelRefused(f"{name} holds values that are not finite", slug="model_not_finite")
         variable.assign(arrays[name])

@@ -41,6 +41,7 @@ def put_gallery(
     default_dpi: float | None,
     *,
     clear_dpi: bool = False,
+    upgrade_on_match: bool | None = None,
 ) -> tuple[Gallery, bool]:
     """Create or change a gallery; None keeps what is set, or takes the default.
 
@@ -48,6 +49,8 @@ def put_gallery(
 
     Args:
         clear_dpi: forget the resolution that is set.
+        upgrade_on_match: whether probes that match move templates without a kept image to the
+            model in service.
 
     Returns:
         The gallery and whether it was created.
@@ -63,6 +66,9 @@ def put_gallery(
             before,
             store_images=before.store_images if store_images is None else store_images,
             default_dpi=default_dpi if clear_dpi else default_dpi or before.default_dpi,
+            upgrade_on_match=(
+                before.upgrade_on_match if upgrade_on_match is None else upgrade_on_match
+            ),
         )
         if gallery != held:
             tx.galleries.put(gallery)
@@ -90,6 +96,7 @@ def _changed(actor: Actor, gallery: Gallery, created: bool) -> AuditEvent:
         gallery.id,
         store_images=str(gallery.store_images),
         default_dpi=gallery.default_dpi,
+        upgrade_on_match=gallery.upgrade_on_match,
     )
 
 

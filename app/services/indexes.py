@@ -23,6 +23,7 @@ from app.core.ports import Store, Transaction
 from app.core.records import ReferenceTemplate
 from app.core.types import Probe
 from app.matching.index import Hit, TemplateIndex
+from app.services.kinship import enrolled_first
 
 LOAD_BATCH = 500
 StandsIn = Callable[[Collection[str]], bool]
@@ -88,7 +89,7 @@ class GalleryView:
         active = descriptors.pop(self._active, None)
         if active is not None and (not descriptors or self._stands_in(descriptors)):
             return active
-        return list(descriptors.values())[-1]
+        return enrolled_first(descriptors.values())[0]
 
     def _put(self, reference: ReferenceTemplate) -> None:
         template = reference.template
@@ -109,7 +110,23 @@ class SearchIndexes:
         self._store = store
         self._views: dict[tuple[str, str], GalleryView] = {}
         self._used_s: dict[tuple[str, str], float] = {}
+        self._kept: frozenset[str] = frozenset()
         self._lock = Lock()
+
+    def make_ready(self, active: str, stands_in: StandsIn) -> None:
+        """Load the galleries in use as they are searched while this model is active.
+
+        Called before the model goes into service, so that no request has to wait for it.
+        """
+        with self._lock:
+            galleries = sorted({gallery for gallery, _ in self._views})
+        for gallery in galleries:
+            with self._store.read() as tx:
+                self.view(tx, gallery, active, stands_in)
+
+    def keep(self, models: Collection[str]) -> None:
+        """Name the models whose views stay in memory though nothing is searched under them."""
+        self._kept = frozenset(models)
 
     def view(
         self, tx: Transaction, gallery: str, active: str, stands_in: StandsIn = lambda _: True
@@ -145,7 +162,7 @@ class SearchIndexes:
             idle = [
                 key
                 for key, used_s in self._used_s.items()
-                if key[0] == gallery and now_s - used_s > IDLE_VIEW_S
+                if key[0] == gallery and key[1] not in self._kept and now_s - used_s > IDLE_VIEW_S
             ]
             for key in idle:
                 self._views.pop(key, None)

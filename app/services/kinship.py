@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 
 from app.core.ports import LiveModels, LoadedModel
+from app.core.records import ReferenceTemplate
 
 
 def may_stand_in(models: LiveModels, model: LoadedModel, known_under: Collection[str]) -> bool:
@@ -26,3 +27,12 @@ def may_take_over(models: LiveModels, model: LoadedModel, known_under: Collectio
     """
     kinds = [models.kind_of(model_id) for model_id in known_under]
     return model.kind in kinds or (None in kinds and not model.of_pictures)
+
+
+def enrolled_first(descriptors: Iterable[ReferenceTemplate]) -> list[ReferenceTemplate]:
+    """One template's descriptors in the order in which they are taken where the active model has
+    none: of the enrolled sample before those of a probe, then the model with the greatest id.
+
+    So a template is compared with what was enrolled for as long as any model is left that knows it.
+    """
+    return sorted(descriptors, key=lambda ref: (not ref.of_probe, ref.model_id), reverse=True)

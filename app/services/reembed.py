@@ -21,7 +21,8 @@ from app.services.recognise import (
 
 log = logging.getLogger(__name__)
 
-BATCH = 16
+BATCH = 8
+"""Few, so that a request that meets one waits no longer than for another request."""
 
 
 def reembed(

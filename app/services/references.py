@@ -12,7 +12,7 @@ from app.core.errors import ModelRefused, NotFound
 from app.core.ports import LoadedModel
 from app.core.records import ReferenceTemplate
 from app.services.context import Recognition
-from app.services.kinship import may_stand_in
+from app.services.kinship import enrolled_first, may_stand_in
 from app.services.policy import supported_references
 from app.services.recognise import ProbeImage
 
@@ -26,6 +26,10 @@ RATE_NOT_SUPPORTED = "fmr_not_supported"
 """Templates lie under models alone whose calibration has no counts for the rate."""
 
 
+Pair = tuple[LoadedModel, ReferenceTemplate]
+"""A template's descriptor, and the model that it is under."""
+
+
 @dataclass(frozen=True, slots=True)
 class Chosen:
     """What is compared.
@@ -36,12 +40,15 @@ class Chosen:
         count: references in all parts together.
         fmr: the rate that they share.
         left_out: why some of the claim's templates cannot be compared at all; None where all can.
+        older: all that can be compared under another model than the active one only, compared or
+            not, best ranked first.
     """
 
     parts: tuple[tuple[LoadedModel, tuple[ReferenceTemplate, ...]], ...]
     count: int
     fmr: float
     left_out: str | None
+    older: tuple[Pair, ...] = ()
 
 
 def choose_references(
@@ -69,26 +76,25 @@ def choose_references(
             len(named),
             left_out,
         )
-    kept = _sharing(sorted(able, key=lambda pair: _rank(pair, active)), fmr)
+    ranked = sorted(able, key=lambda pair: _rank(pair, active))
+    kept = sharing(ranked, fmr)
     parts: dict[str, tuple[LoadedModel, list[ReferenceTemplate]]] = {}
     for model, ref in kept:
         parts.setdefault(model.id, (model, []))[1].append(ref)
     compared = tuple((model, tuple(refs)) for model, refs in parts.values())
-    return Chosen(compared or ((active, ()),), len(kept), fmr, left_out)
+    older = tuple(pair for pair in ranked if pair[0].id != active.id)
+    return Chosen(compared or ((active, ()),), len(kept), fmr, left_out, older)
 
 
-_Pair = tuple[LoadedModel, ReferenceTemplate]
-
-
-def _rank(pair: _Pair, active: LoadedModel) -> tuple[bool, int, int, str]:
+def _rank(pair: Pair, active: LoadedModel) -> tuple[bool, int, int, str]:
     model, ref = pair
     template = ref.template
     return model.id != active.id, -template.quality, -template.created_ms, template.id
 
 
-def _sharing(ranked: Sequence[_Pair], fmr: float) -> list[_Pair]:
+def sharing(ranked: Sequence[Pair], fmr: float) -> list[Pair]:
     """As many, in their order, as keep fmr / n within the counts of each one's model."""
-    kept: list[_Pair] = []
+    kept: list[Pair] = []
     most: float = math.inf
     for model, ref in ranked:
         bound = min(most, supported_references(model.calibration, fmr))
@@ -100,7 +106,7 @@ def _sharing(ranked: Sequence[_Pair], fmr: float) -> list[_Pair]:
 
 def _loadable(
     ctx: Recognition, active: LoadedModel, claimed: Sequence[ReferenceTemplate]
-) -> Iterator[_Pair]:
+) -> Iterator[Pair]:
     """Each template under one model: the active one if of its kind, else another that loads."""
     known: dict[str, dict[str, ReferenceTemplate]] = defaultdict(dict)
     for ref in claimed:
@@ -116,7 +122,8 @@ def _model_for(
 ) -> LoadedModel | None:
     if active.id in descriptors and may_stand_in(ctx.models, active, descriptors):
         return active
-    for model_id in reversed([name for name in descriptors if name != active.id]):
+    others = [ref for name, ref in descriptors.items() if name != active.id]
+    for model_id in (ref.model_id for ref in enrolled_first(others)):
         try:
             return ctx.models.get(model_id)
         except (ModelRefused, NotFound):

@@ -1,20 +1,25 @@
 """Bring the models in memory in line with the store's aliases, without dropping a request.
 
 The candidate is loaded beside the champion, checked and warmed by the loader, given descriptors of
-all templates whose images were kept, and only then put into service. Whatever fails on that way
-leaves the champion serving.
+all templates whose images were kept and an index of them, and only then put into service. Whatever
+fails on that way leaves the champion serving. The model before stays as it is: going back to it
+loads and embeds nothing, what was enrolled meanwhile is caught up with afterwards.
 """
 
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from app.core.errors import Conflict, ModelRefused, NotFound
 from app.core.ports import LoadedModel, ModelShelf, Store
 from app.core.records import ModelAlias
 from app.imaging.decode import ImageLimits
+from app.services.indexes import SearchIndexes
+from app.services.kinship import may_stand_in
 from app.services.promote import complete_promotion, fall_back, refuse_promotion
 from app.services.reembed import reembed
 
@@ -27,6 +32,9 @@ class Serving:
 
     Attributes:
         shipped: the release's own model, for a start with a champion that cannot be loaded.
+        indexes: made ready for a model before it serves; None where nothing is searched.
+        rest: told how many seconds a batch of re-embedding took; waits as long where requests
+            should have their turn.
     """
 
     store: Store
@@ -34,6 +42,8 @@ class Serving:
     limits: ImageLimits
     should_stop: Callable[[], bool]
     shipped: str | None = None
+    indexes: SearchIndexes | None = None
+    rest: Callable[[float], object] = lambda _: None
 
 
 def start_serving(serving: Serving) -> None:
@@ -60,6 +70,18 @@ def start_serving(serving: Serving) -> None:
     serving.shelf.activate(model)
 
 
+def stand_by(serving: Serving) -> None:
+    """Load the previous model too, so that going back to it is a matter of a moment."""
+    with serving.store.read() as tx:
+        previous = tx.aliases.get(ModelAlias.PREVIOUS)
+    if previous is None or _active(serving) is None:
+        return
+    try:
+        serving.shelf.get(previous)
+    except (ModelRefused, NotFound) as problem:
+        log.warning("there is no way back to the previous model: %s", problem.detail)
+
+
 def follow_aliases(serving: Serving) -> bool:
     """One look at the aliases; whether the model in service changed."""
     with serving.store.read() as tx:
@@ -74,13 +96,14 @@ def follow_aliases(serving: Serving) -> bool:
 
 
 def catch_up(serving: Serving) -> None:
-    """Re-embed under the model in service what is not yet.
+    """Re-embed under the model in service what is not yet, until another is asked for.
 
-    A request that began before a promotion may store its template after it.
+    A request that began before a promotion may store its template after it, and a model that
+    serves again lacks what was enrolled since it did.
     """
     active = _active(serving)
     if active is not None:
-        _reembed(serving, serving.shelf.get(active))
+        _reembed(serving, serving.shelf.get(active), lambda: _candidate(serving) in (None, active))
 
 
 def release_unused(serving: Serving) -> None:
@@ -98,13 +121,15 @@ def _promote(serving: Serving, candidate: str) -> bool:
     try:
         model = serving.shelf.get(candidate)
     except (ModelRefused, NotFound) as problem:
-        log.error("model %s refused: %s", candidate, problem.detail)
+        log.error("model %s refused (%s): %s", candidate, problem.slug, problem.detail)
         refuse_promotion(serving.store, candidate, problem)
         return False
 
-    _reembed(serving, model)
+    if not _served_before(serving, candidate):
+        _reembed(serving, model, lambda: _candidate(serving) == candidate)
     if serving.should_stop():
         return False  # the candidate stays one, the next start goes on
+    _index(serving, model)
     try:
         complete_promotion(serving.store, candidate)
     except Conflict as superseded:
@@ -116,18 +141,45 @@ def _promote(serving: Serving, candidate: str) -> bool:
     return True
 
 
-def _reembed(serving: Serving, model: LoadedModel) -> None:
+def _index(serving: Serving, model: LoadedModel) -> None:
+    """Build what is searched under the model beside what is searched now, which stays for a
+    rollback."""
+    if serving.indexes is None:
+        return
+    serving.indexes.keep({model.id, _active(serving) or model.id})
+    serving.indexes.make_ready(model.id, partial(may_stand_in, serving.shelf, model))
+
+
+def _reembed(serving: Serving, model: LoadedModel, wanted: Callable[[], bool]) -> None:
+    with serving.store.read() as tx:
+        kept, before = tx.templates.kept_images(), tx.templates.embedded_images().get(model.id, 0)
+
+    began_s = time.monotonic()
+
     def told(done: int) -> None:
-        log.info("re-embedded %d templates under model %s", done, model.id)
+        nonlocal began_s
+        log.info("model %s knows %d of %d kept images", model.id, before + done, kept)
+        serving.rest(time.monotonic() - began_s)
+        began_s = time.monotonic()
 
     reembed(
         serving.store,
         model,
         serving.limits,
         told,
-        serving.should_stop,
+        lambda: serving.should_stop() or not wanted(),
         models=serving.shelf,
     )
+
+
+def _candidate(serving: Serving) -> str | None:
+    with serving.store.read() as tx:
+        return tx.aliases.get(ModelAlias.CANDIDATE)
+
+
+def _served_before(serving: Serving, model_id: str) -> bool:
+    with serving.store.read() as tx:
+        return tx.aliases.get(ModelAlias.PREVIOUS) == model_id
 
 
 def _active(serving: Serving) -> str | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -22,6 +22,7 @@ from app.services.outcomes import Decision, Verification
 from app.services.policy import fmr_in_force, verification_threshold
 from app.services.recognise import ProbeImage, require_usable
 from app.services.references import Chosen, choose_references
+from app.services.upgrade import Upgrade, prepare_upgrade, store_upgrade
 
 # Stands for "no template" where the store is asked for references all the same.
 NO_TEMPLATE = "0" * 26
@@ -44,16 +45,51 @@ class VerifyRequest:
 
 @dataclass(frozen=True, slots=True)
 class _Scored:
-    """The best comparison of one model, with that model's threshold; no reference for decoys."""
+    """The best comparison of one model, with that model's threshold; no reference for decoys.
+
+    Attributes:
+        fingers: position codes of all references that match.
+    """
 
     score: float
     threshold: float
     fmr: float
     reference: ReferenceTemplate | None
+    fingers: frozenset[int]
 
     @property
     def matches(self) -> bool:
         return self.reference is not None and self.score >= self.threshold
+
+
+@dataclass(frozen=True, slots=True)
+class _Compared:
+    """All comparisons of an attempt, and what a match may give to a template.
+
+    Attributes:
+        poor: whether the probe would not have been enrolled.
+    """
+
+    chosen: Chosen
+    scored: tuple[_Scored, ...]
+    upgrade: Upgrade | None
+    poor: bool
+
+    @property
+    def best(self) -> _Scored:
+        """The comparison that convinces most: by its FMR, since scores never cross models."""
+        return min(self.scored, key=lambda part: (not part.matches, part.fmr))
+
+    @property
+    def fingers(self) -> frozenset[int]:
+        """Position codes of everything that matches."""
+        return frozenset().union(*(part.fingers for part in self.scored))
+
+    def decision(self, matched: Template | None) -> Decision:
+        """What is answered, given the matched template as it is stored still."""
+        if matched is not None:
+            return Decision.MATCH
+        return Decision.INCONCLUSIVE if self.poor else Decision.NO_MATCH
 
 
 def verify(ctx: Recognition, actor: Actor, request: VerifyRequest) -> Verification:
@@ -83,12 +119,17 @@ def verify(ctx: Recognition, actor: Actor, request: VerifyRequest) -> Verificati
     with attempt.watch.stage("store"), ctx.store.read() as tx:
         claimed = _claimed(tx, request)
     chosen = choose_references(ctx, model, claimed, fmr, probe)
-    best = _best(attempt, probe, chosen)
-    poor = capture.quality.score < ctx.minimum_quality
+    compared = _Compared(
+        chosen,
+        tuple(_scored_by_model(attempt, probe, chosen)),
+        prepare_upgrade(attempt, probe, chosen.older, fmr),
+        capture.quality.score < ctx.minimum_quality,
+    )
+    best = compared.best
     with attempt.watch.stage("store"):
-        matched = _recorded(attempt, request, chosen, best, poor)
+        matched = _recorded(attempt, request, compared)
     return Verification(
-        decision=_decision(matched is not None, poor),
+        decision=compared.decision(matched),
         model_id=best.reference.model_id if matched and best.reference else model.id,
         fmr=fmr,
         threshold=best.threshold,
@@ -127,17 +168,16 @@ def _claimed(tx: Transaction, request: VerifyRequest) -> list[ReferenceTemplate]
     return [ref for ref in references if ref.template.gallery == request.gallery]
 
 
-def _best(attempt: Attempt, probe: ProbeImage, chosen: Chosen) -> _Scored:
-    """The comparison that convinces most: by its FMR, since scores never cross models."""
+def _scored_by_model(attempt: Attempt, probe: ProbeImage, chosen: Chosen) -> Iterator[_Scored]:
+    """The best comparison under each model."""
     watch = attempt.watch
-    scored = []
     for model, references in chosen.parts:
         with watch.stage("embed"):
             seen = probe.under(model)
         threshold = verification_threshold(model.calibration, chosen.fmr, chosen.count)
         with watch.stage("match"):
-            scored.append(_scored(model, seen, references, threshold))
-    return min(scored, key=lambda best: (not best.matches, best.fmr))
+            scored = _scored(model, seen, references, threshold)
+        yield scored
 
 
 def _scored(
@@ -151,7 +191,10 @@ def _scored(
     best = int(scores[: len(references) or count].argmax())
     score = float(scores[best])
     reference = references[best] if references else None
-    return _Scored(score, threshold, model.calibration.fmr_at(score), reference)
+    fingers = frozenset(
+        ref.template.finger for ref, s in zip(references, scores, strict=False) if s >= threshold
+    )
+    return _Scored(score, threshold, model.calibration.fmr_at(score), reference, fingers)
 
 
 @cache
@@ -164,17 +207,19 @@ def decoys(shape: tuple[int, ...]) -> tuple[Descriptor, ...]:
     return tuple(Descriptor(one, mask) for one in cells)
 
 
-def _recorded(
-    attempt: Attempt, request: VerifyRequest, chosen: Chosen, best: _Scored, poor: bool
-) -> Template | None:
-    """Record the decision and give the matched template, unless it was deleted meanwhile."""
+def _recorded(attempt: Attempt, request: VerifyRequest, compared: _Compared) -> Template | None:
+    """Record the decision and give the matched template, unless it was deleted meanwhile.
+
+    In the same transaction a template that is left under an older model is upgraded.
+    """
+    best, chosen = compared.best, compared.chosen
     wanted = best.reference.template.id if best.reference and best.matches else NO_TEMPLATE
     with attempt.ctx.store.write() as tx:
         matched = tx.templates.get(wanted)
         tx.audit.record(
             audit.event(
                 attempt.actor,
-                f"verify.{_decision(matched is not None, poor)}",
+                f"verify.{compared.decision(matched)}",
                 request.person_id or request.template_id or "",
                 gallery=request.gallery,
                 template_id=matched.id if matched else None,
@@ -183,10 +228,6 @@ def _recorded(
                 templates_left_out=chosen.left_out,
             )
         )
+        if matched is not None and compared.upgrade is not None and not compared.poor:
+            store_upgrade(tx, attempt, compared.upgrade, compared.fingers)
     return matched
-
-
-def _decision(matched: bool, poor: bool) -> Decision:
-    if matched:
-        return Decision.MATCH
-    return Decision.INCONCLUSIVE if poor else Decision.NO_MATCH

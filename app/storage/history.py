@@ -12,7 +12,8 @@ class History:
     """Writes and reads the changes of one transaction's connection.
 
     Attributes:
-        erased: whether the transaction removed templates, so that the log must be emptied of them.
+        erased: whether the transaction removed templates or descriptors, so that the log must be
+            emptied of them.
     """
 
     def __init__(self, connection: sa.Connection) -> None:
@@ -25,15 +26,22 @@ class History:
             sa.insert(changes).values(gallery=gallery, template_id=template_id, removed=False)
         )
 
+    def changed(self, which: sa.ColumnElement[bool]) -> None:
+        """Note that descriptors of templates that stay are other ones by now."""
+        self._note(which, removed=False)
+
     def removed(self, which: sa.ColumnElement[bool]) -> None:
         """Note the removal of templates; to be called while they are still there."""
-        gone = sa.select(templates.c.gallery, templates.c.id, sa.true()).where(which)
+        self._note(which, removed=True)
+        self.erased = True
+
+    def _note(self, which: sa.ColumnElement[bool], *, removed: bool) -> None:
+        touched = sa.select(templates.c.gallery, templates.c.id, sa.literal(removed)).where(which)
         self._connection.execute(
             sa.insert(changes).from_select(
-                ["gallery", "template_id", "removed"], gone.order_by(templates.c.id)
+                ["gallery", "template_id", "removed"], touched.order_by(templates.c.id)
             )
         )
-        self.erased = True
 
     def last(self) -> int:
         """Sequence number of the newest change, 0 where there is none."""

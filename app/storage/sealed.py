@@ -39,11 +39,18 @@ class Sealed:
         data = self._vault.open(self._key(template), _owner(template), label, row.sealed)
         return StoredImage(template.id, data, row.dpi)
 
-    def put_descriptor(self, template: Template, model_id: str, descriptor: Descriptor) -> None:
+    def put_descriptor(
+        self, template: Template, model_id: str, descriptor: Descriptor, *, of_probe: bool
+    ) -> None:
         """Keep a template's descriptor under a model, in place of an earlier one."""
         label = ("descriptor", template.id, model_id)
         sealed = self._seal(template, label, descriptor.to_bytes())
-        row = {"template_id": template.id, "model_id": model_id, "sealed": sealed}
+        row = {
+            "template_id": template.id,
+            "model_id": model_id,
+            "sealed": sealed,
+            "of_probe": of_probe,
+        }
         earlier = sa.and_(
             descriptors.c.template_id == template.id, descriptors.c.model_id == model_id
         )
@@ -59,7 +66,11 @@ class Sealed:
         """
         query = (
             sa.select(
-                templates, descriptors.c.model_id, descriptors.c.sealed, key_slots.c.wrapped_key
+                templates,
+                descriptors.c.model_id,
+                descriptors.c.sealed,
+                descriptors.c.of_probe,
+                key_slots.c.wrapped_key,
             )
             .join(descriptors, descriptors.c.template_id == templates.c.id)
             .join(persons, _of_person(templates.c.gallery, templates.c.person_id))
@@ -78,7 +89,8 @@ class Sealed:
         label = ("descriptor", template.id, row.model_id)
         try:
             data = self._vault.open(row.wrapped_key, _owner(template), label, row.sealed)
-            return ReferenceTemplate(template, row.model_id, Descriptor.from_bytes(data))
+            descriptor = Descriptor.from_bytes(data)
+            return ReferenceTemplate(template, row.model_id, descriptor, row.of_probe)
         except (WhorlError, ValueError) as error:
             self._vault.tell_of(label, error)
             return None

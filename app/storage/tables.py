@@ -82,6 +82,7 @@ galleries = sa.Table(
     sa.Column("store_images", _one_of(ImagePolicy)),
     sa.Column("default_dpi", sa.Float),
     sa.Column("created_ms", sa.BigInteger),
+    sa.Column("upgrade_on_match", sa.Boolean),
 )
 
 key_slots = sa.Table(
@@ -124,6 +125,7 @@ descriptors = sa.Table(
     sa.Column("template_id", sa.Text, primary_key=True),
     sa.Column("model_id", sa.Text, primary_key=True),
     sa.Column("sealed", sa.LargeBinary),
+    sa.Column("of_probe", sa.Boolean),
 )
 
 images = sa.Table(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import sqlalchemy as sa
 
@@ -48,8 +48,13 @@ class SqlTemplates:
             self._sealed.add_image(template, image)
         self._history.added(template.gallery, template.id)
 
-    def add_descriptor(self, template_id: str, model_id: str, descriptor: Descriptor) -> None:
+    def add_descriptor(
+        self, template_id: str, model_id: str, descriptor: Descriptor, *, of_probe: bool = False
+    ) -> None:
         """Keep the template's descriptor under a model, in place of an earlier one.
+
+        Args:
+            of_probe: it was made of a probe that matched, not of the enrolled sample.
 
         Raises:
             NotFound: there is no such template.
@@ -57,8 +62,17 @@ class SqlTemplates:
         template = self.get(template_id)
         if template is None:
             raise NotFound(f"There is no template {template_id}.", template_id=template_id)
-        self._sealed.put_descriptor(template, model_id, descriptor)
+        self._sealed.put_descriptor(template, model_id, descriptor, of_probe=of_probe)
         self._history.added(template.gallery, template_id)
+
+    def drop_descriptors(self, model_id: str) -> int:
+        """Remove all descriptors under a model; how many there were."""
+        theirs = descriptors.c.model_id == model_id
+        self._history.changed(
+            templates.c.id.in_(sa.select(descriptors.c.template_id).where(theirs))
+        )
+        self._history.erased = True
+        return self._connection.execute(sa.delete(descriptors).where(theirs)).rowcount
 
     def get(self, template_id: str) -> Template | None:
         """A template, or None."""
@@ -104,12 +118,33 @@ class SqlTemplates:
 
     def models_in_use(self, active: str) -> dict[str, int]:
         """Model id -> templates that have its descriptor, of the templates without ``active``."""
-        query = (
-            sa.select(descriptors.c.model_id, sa.func.count().label("templates"))
-            .where(~_has_descriptor(descriptors.c.template_id, active))
-            .group_by(descriptors.c.model_id)
+        model_id = descriptors.c.model_id
+        query = sa.select(model_id).where(~_has_descriptor(descriptors.c.template_id, active))
+        return self._by_model(query, model_id)
+
+    def known_only_to(self, models: Collection[str]) -> dict[str, int]:
+        """Model id -> templates with its descriptor and none of another of these models.
+
+        A descriptor under a model that is not among them counts for nothing.
+        """
+        alone = (
+            sa.select(sa.func.min(descriptors.c.model_id).label("model_id"))
+            .where(descriptors.c.model_id.in_(models))
+            .group_by(descriptors.c.template_id)
+            .having(sa.func.count() == 1)
+            .subquery()
         )
-        return {row.model_id: row.templates for row in self._connection.execute(query)}
+        return self._by_model(sa.select(alone.c.model_id).select_from(alone), alone.c.model_id)
+
+    def kept_images(self) -> int:
+        """Number of templates with a kept image, in all galleries."""
+        return self._connection.execute(sa.select(sa.func.count()).select_from(images)).scalar_one()
+
+    def embedded_images(self) -> dict[str, int]:
+        """Model id -> templates with a kept image that have its descriptor."""
+        model_id = descriptors.c.model_id
+        query = sa.select(model_id).join(images, images.c.template_id == descriptors.c.template_id)
+        return self._by_model(query, model_id)
 
     def without_descriptor(self, model_id: str, after: str, limit: int) -> list[str]:
         """Ids (ordered, after ``after``) of templates with a kept image, lacking this model's."""
@@ -160,6 +195,12 @@ class SqlTemplates:
                 gallery=gallery,
                 person_id=person_id,
             )
+
+    def _by_model(
+        self, query: sa.Select[tuple[str]], model_id: sa.ColumnElement[str]
+    ) -> dict[str, int]:
+        counted = query.add_columns(sa.func.count()).group_by(model_id)
+        return {row[0]: int(row[1]) for row in self._connection.execute(counted)}
 
     def _count(self, what: sa.ColumnElement[int], gallery: str) -> int:
         query = sa.select(what).select_from(templates).where(templates.c.gallery == gallery)

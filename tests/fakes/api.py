@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +16,7 @@ from fastapi import FastAPI
 
 from app.api.app import create_app
 from app.api.state import ApiLimits, ApiServices, Check, Readiness, VersionFacts
+from app.bootstrap.home import RegistryCatalogue
 from app.core.ports import Store
 from app.core.records import Scope
 from app.imaging.decode import ImageLimits
@@ -23,6 +24,7 @@ from app.services.context import Actor, Recognition
 from app.services.indexes import SearchIndexes
 from app.services.keys import create_key
 from app.services.submit_training import TrainingFolders
+from app.services.upload_model import ModelIntake
 from app.storage import open_store
 from tests.fakes.models import FakeLiveModels, model
 
@@ -34,7 +36,13 @@ class FakeCatalogue:
     """Models on disk, as far as the API looks at them."""
 
     def __init__(self, *ids: str) -> None:
-        self._ids = ids
+        self._ids = list(ids)
+
+    def shipped_ids(self) -> list[str]:
+        return []
+
+    def delete(self, model_id: str) -> None:
+        self._ids.remove(model_id)
 
     def ids(self) -> list[str]:
         return list(self._ids)
@@ -75,22 +83,35 @@ class Api:
 
 @contextmanager
 def running_api(
-    folder: Path, *, max_body_bytes: int = 2_000_000, images: int = 3, docs: bool = True
+    folder: Path,
+    *,
+    max_body_bytes: int = 2_000_000,
+    images: int = 3,
+    docs: bool = True,
+    intake: Callable[[Store], ModelIntake] | None = None,
 ) -> Iterator[Api]:
-    """Start the API in this process on a store in ``folder``."""
+    """Start the API in this process on a store in ``folder``.
+
+    Args:
+        intake: takes models in; its registry is then what the API lists.
+    """
     store = open_store(folder / "store.sqlite3", bytes(32))
     models, readiness = FakeLiveModels(model("m1"), model("m2")), FakeReadiness()
     stopping: list[bool] = []
     root = folder / "training"
     root.mkdir()
+    taking = None if intake is None else intake(store)
     services = ApiServices(
         recognition=Recognition(store, models, SearchIndexes(store), ImageLimits(), 20),
-        catalogue=FakeCatalogue("m1", "m2"),
+        catalogue=FakeCatalogue("m1", "m2", "m3")
+        if taking is None
+        else RegistryCatalogue(taking.registry),
         folders=TrainingFolders((root,)),
         readiness=readiness,
         version=VersionFacts("1.2.3", "3.11", "none", "cpu"),
         limits=ApiLimits(max_body_bytes, images),
         docs=docs,
+        intake=taking,
         stopping=lambda: bool(stopping),
     )
     app = create_app(services)

@@ -83,6 +83,10 @@ class FakeLiveModels:
             raise NotFound(f"there is no model {model_id}")
         return self._models[model_id]
 
+    def beside(self) -> list[LoadedModel]:
+        passive = self._models.keys() - {self.active_id} - self.refused
+        return [self._models[model_id] for model_id in sorted(passive)]
+
     def kind_of(self, model_id: str) -> str | None:
         found = self._models.get(model_id)
         return None if found is None else found.kind

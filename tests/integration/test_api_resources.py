@@ -75,6 +75,15 @@ def test_galleries(api: Api) -> None:
     assert (kept["store_images"], kept["default_dpi"]) == ("encrypted", 500)
     unset = api.client.put("/v1/galleries/staff", json={"default_dpi": None}).json()
     assert (unset["store_images"], unset["default_dpi"]) == ("encrypted", None)
+    assert unset["upgrade_on_match"] is False
+    for given, kept in (
+        ({"upgrade_on_match": True}, True),
+        ({}, True),
+        ({"upgrade_on_match": False}, False),
+    ):
+        changed = api.client.put("/v1/galleries/staff", json=given)
+        assert changed.json()["upgrade_on_match"] is kept
+        assert api.client.get("/galleries/staff").json() == changed.json()
     assert [g["gallery"] for g in all_pages(api, "/galleries", 1)] == ["default", "staff"]
 
     enrol(api, "alice", 1, "staff")
@@ -175,7 +184,7 @@ def test_models(api: Api) -> None:
     with api.store.write() as tx:
         tx.aliases.set(ModelAlias.CHAMPION, "m1")
     states = {m["model_id"]: m["state"] for m in all_pages(api, "/models", 1)}
-    assert states == {"m1": "champion", "m2": "available"}
+    assert states == {"m1": "champion", "m2": "available", "m3": "available"}
     assert api.client.get("/models/m1").json()["manifest"]["loss"] is None  # NaN is not JSON
     assert api.client.get("/models/m9").json()["slug"] == "model_not_found"
 
@@ -187,6 +196,14 @@ def test_models(api: Api) -> None:
     assert api.client.post("/models:rollback").json()["slug"] == "no_previous_model"
     complete_promotion(api.store, "m2")
     assert api.client.post("/models:rollback").json()["model_id"] == "m1"
+
+    refused = api.client.delete("/v1/models/m2").json()
+    assert (refused["slug"], refused["status"]) == ("model_in_use", 409)
+    assert refused["context"] == {"state": "champion", "templates_only_here": 0}
+    reader = api.headers(Scope.MODELS_READ, Scope.MODELS_UPLOAD)
+    assert api.client.delete("/v1/models/m3", headers=reader).json()["slug"] == "scope_missing"
+    assert api.client.delete("/v1/models/m3").status_code == 204
+    assert api.client.delete("/v1/models/m3").json()["slug"] == "model_not_found"
 
 
 def test_audit(api: Api) -> None:

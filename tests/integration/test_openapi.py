@@ -129,6 +129,9 @@ def test_requests_for_what_exists(
     headers = api.headers()
     for operation in operations:
         if "{" in operation.path:
-            good = check(operation, GenerationMode.POSITIVE, CHECKS, headers, existing)
+            # the model that others ask to be promoted cannot be deleted
+            spare = {"model_id": "m3"} if operation.method.lower() == "delete" else {}
+            path = existing | spare
+            good = check(operation, GenerationMode.POSITIVE, CHECKS, headers, path)
             # an ended job cannot be cancelled
             assert good > 0 or operation.path.endswith(":cancel"), operation.label

@@ -93,6 +93,12 @@ class Catalogue:
     def ids(self) -> list[str]:
         return ["model-a", "model-b", "model-c", "unreadable"]
 
+    def shipped_ids(self) -> list[str]:
+        return []
+
+    def delete(self, model_id: str) -> None:
+        raise AssertionError(model_id)
+
     def manifest(self, model_id: str) -> dict[str, Any] | None:
         return None if model_id == "unreadable" else {"name": model_id}
 
@@ -110,11 +116,12 @@ def test_models_tell_what_they_are_and_what_hangs_on_them(
         tx.aliases.set(ModelAlias.PREVIOUS, "model-a")
     rerun(ctx, models)
     listed = list_models(ctx.store, Catalogue())
-    assert [(m.id, m.state, m.templates_only_here) for m in listed] == [
-        ("model-a", "candidate", 2),
-        ("model-b", "champion", 1),
-        ("model-c", "available", 0),
+    assert [(m.id, m.state, m.templates, m.templates_only_here) for m in listed] == [
+        ("model-a", "candidate", 3, 2),
+        ("model-b", "champion", 1, 0),
+        ("model-c", "available", 0, 0),
     ]
+    assert [(m.embedded_images, m.kept_images) for m in listed] == [(1, 1), (1, 1), (0, 1)]
     assert get_model(ctx.store, Catalogue(), "model-a") == listed[0]
     for missing in ("unreadable", "nothing"):
         with pytest.raises(NotFound) as caught:

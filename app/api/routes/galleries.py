@@ -66,6 +66,7 @@ def put_gallery(
         body.store_images,
         body.default_dpi,
         clear_dpi="default_dpi" in body.model_fields_set and body.default_dpi is None,
+        upgrade_on_match=body.upgrade_on_match,
     )
     answer = GalleryAnswer.of(kept).model_dump(mode="json")
     if not created:

@@ -1,26 +1,47 @@
-"""``/models``: list, promote, roll back."""
+"""``/models``: list, upload, promote, roll back, delete."""
 
 from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Depends, Request, Response
+from fastapi.responses import JSONResponse
 
 from app.api.auth import require
+from app.api.bodies import ModelBody
+from app.api.forms import parsed
 from app.api.names import ModelPath
-from app.api.openapi import failures
+from app.api.openapi import BODY, failures, request_body
 from app.api.paging import Page, WantedWindow, cut, page
 from app.api.resources import ModelAnswer, PromotionAnswer
 from app.api.state import Services
+from app.api.trace import address
+from app.core.errors import WhorlError
 from app.core.records import Scope
 from app.services import models as use_case
 from app.services import promote
 from app.services.context import Actor
+from app.services.upload_model import ModelIntake
 
 router = APIRouter(tags=["models"])
 
 _Reader = Annotated[Actor, require(Scope.MODELS_READ)]
 _Writer = Annotated[Actor, require(Scope.MODELS_WRITE)]
+_Uploader = Annotated[Actor, require(Scope.MODELS_UPLOAD)]
+
+
+def _open_intake(request: Request, services: Services) -> ModelIntake:
+    """What takes models in, of a request whose body may then be as large as one."""
+    if services.intake is None:
+        raise WhorlError(
+            "Models cannot be uploaded here: the service runs without WHORL_MODEL_UPLOAD=true.",
+            slug="model_upload_off",
+        )
+    request.state.max_body_bytes = services.intake.most_bytes
+    return services.intake
+
+
+_Intake = Annotated[ModelIntake, Depends(_open_intake)]
 
 
 @router.get("/models", responses=failures())
@@ -31,11 +52,44 @@ def list_models(services: Services, _: _Reader, window: WantedWindow) -> Page[Mo
     return page(part, window, lambda model: model.id, ModelAnswer.of)
 
 
+@router.post(
+    "/models",
+    status_code=201,
+    response_model=ModelAnswer,
+    responses={
+        200: {"model": ModelAnswer, "description": "The very model is here already."},
+        **failures(*BODY, 409, 503),
+    },
+    openapi_extra=request_body(ModelBody, {"archive": "UEsDBAoAAAAAAA=="}),
+)
+def upload_model(
+    request: Request,
+    services: Services,
+    actor: _Uploader,
+    intake: _Intake,
+    body: Annotated[ModelBody, parsed(ModelBody)],
+) -> Response:
+    """Upload a model; it is checked as if it were to serve, and published when it is sound."""
+    model_id, new = intake.take(actor, body.archive)
+    found = use_case.get_model(services.recognition.store, services.catalogue, model_id)
+    answer = ModelAnswer.of(found).model_dump(mode="json")
+    location = {"Location": address(request, f"/models/{model_id}")}
+    return JSONResponse(answer, 201 if new else 200, headers=location)
+
+
 @router.get("/models/{model_id}", responses=failures(404))
 def get_model(services: Services, _: _Reader, model_id: ModelPath) -> ModelAnswer:
     """One model."""
     store = services.recognition.store
     return ModelAnswer.of(use_case.get_model(store, services.catalogue, model_id))
+
+
+@router.delete("/models/{model_id}", status_code=204, responses=failures(404, 409))
+def delete_model(services: Services, actor: _Writer, model_id: ModelPath) -> Response:
+    """Delete a model that nothing needs; neither one that is in use nor a shipped one."""
+    store = services.recognition.store
+    use_case.delete_model(store, services.catalogue, actor, model_id)
+    return Response(status_code=204)
 
 
 @router.post("/models/{model_id}:promote", status_code=202, responses=failures(404, 409))
