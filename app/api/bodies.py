@@ -23,6 +23,7 @@ from app.api.recipe_field import NameOrRecipe
 from app.core.records import ImagePolicy, Scope
 from app.imaging.resolution import MAX_DPI, MIN_DPI
 from app.services.outcomes import OnDuplicate
+from app.services.submit_training import OnConflict
 from app.services.training_spec import Base, Data, Prints, Promote
 
 
@@ -223,6 +224,9 @@ class TrainBody(Body):
     calibration_fingers: int | None = Field(
         None, ge=40, le=20_000, description="Generated fingers for the table score -> FMR."
     )
+    learning_rate: float | None = Field(
+        None, gt=0, le=1, description="Greatest of the first fit; a refinement's goes alike."
+    )
     seed: int | None = Field(None, ge=0, le=2**32 - 1)
     base: Base = "champion"
     transfer: Annotated[str, Field(pattern=MODEL)] | None = Field(
@@ -231,6 +235,11 @@ class TrainBody(Body):
         "before `base`.",
     )
     promote: Promote = "manual"
+    on_conflict: OnConflict = Field(
+        "queue",
+        description="While another training runs or waits: wait behind it, be refused, or cancel "
+        "it and take its place.",
+    )
     prints: Prints = Field(
         "auto",
         description="Where synthetic impressions are made: by the processors ahead of the step, or "

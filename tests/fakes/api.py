@@ -21,6 +21,7 @@ from app.core.records import Scope
 from app.imaging.decode import ImageLimits
 from app.services.context import Actor, Recognition
 from app.services.indexes import SearchIndexes
+from app.services.job_files import JobFiles
 from app.services.keys import create_key
 from app.services.submit_training import TrainingFolders
 from app.storage import open_store
@@ -64,6 +65,7 @@ class Api:
     models: FakeLiveModels
     readiness: FakeReadiness
     train_root: Path
+    job_files: JobFiles
     stopping: list[bool] = field(default_factory=list)
 
     def token(self, *scopes: Scope) -> str:
@@ -81,12 +83,13 @@ def running_api(
     store = open_store(folder / "store.sqlite3", bytes(32))
     models, readiness = FakeLiveModels(model("m1"), model("m2")), FakeReadiness()
     stopping: list[bool] = []
-    root = folder / "training"
+    root, files = folder / "training", JobFiles(folder)
     root.mkdir()
     services = ApiServices(
         recognition=Recognition(store, models, SearchIndexes(store), ImageLimits(), 20),
         catalogue=FakeCatalogue("m1", "m2"),
         folders=TrainingFolders((root,)),
+        job_files=files,
         readiness=readiness,
         version=VersionFacts("1.2.3", "3.11", "none", "cpu"),
         limits=ApiLimits(max_body_bytes, images),
@@ -96,7 +99,7 @@ def running_api(
     app = create_app(services)
     try:
         with served(app) as address, httpx.Client(base_url=address, timeout=30) as client:
-            api = Api(app, client, store, models, readiness, root, stopping)
+            api = Api(app, client, store, models, readiness, root, files, stopping)
             client.headers.update(api.headers())
             yield api
     finally:

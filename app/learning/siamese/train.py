@@ -209,6 +209,7 @@ def _read(order: PictureOrder, phases: Phases) -> tuple[PictureOrder, _Read]:
 
 def _fit(order: PictureOrder, read: _Read, course: _Course) -> FittedSiamese:
     base = read.beginning.base
+    begun_with = "scratch" if base is None else base.id
     with order.device.scope():
         return fit_siamese(
             order.recipe,
@@ -218,7 +219,8 @@ def _fit(order: PictureOrder, read: _Read, course: _Course) -> FittedSiamese:
             dtype=training_dtype(order.device),
             base=None if base is None else base.encoder,
             told=course.told,
-            backup=order.backup,
+            # The champion may be another one when the fit goes on.
+            backup=None if order.backup is None else order.backup / begun_with,
         )
 
 
