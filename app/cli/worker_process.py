@@ -89,12 +89,14 @@ def watched_to_its_end(
 def _words_of(status: int) -> str:
     if status >= 0:
         return f"The worker ended by itself with exit code {status}."
-    name = signal.Signals(-status).name
+    by = signal.Signals(-status)
+    short = ", as a tensor library may be that gets no memory"
     why = {
         signal.SIGKILL: ", as the kernel does where memory runs out",
-        signal.SIGABRT: ", as the tensor library does where it gets no memory",
+        signal.SIGABRT: short,
+        signal.SIGSEGV: short,
     }
-    return f"The worker was ended by {name}{why.get(signal.Signals(-status), '')}."
+    return f"The worker was ended by {by.name}{why.get(by, '')}."
 
 
 def _keep(running: list[subprocess.Popen[bytes]], stopping: threading.Event) -> None:

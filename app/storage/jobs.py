@@ -187,6 +187,7 @@ def _exhausted(job: Job) -> dict[str, Any]:
     detail = f"The worker went away in each of {job.attempt} attempts."
     if job.problem is not None:
         detail += f" The last that is known of it: {job.problem['detail']}"
+    detail += " Look at the job's log and at the machine's memory, then retry the job."
     return {"slug": "attempts_exhausted", "detail": detail}
 
 

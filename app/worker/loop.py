@@ -105,7 +105,8 @@ class Worker:
             log.exception("job %s failed", job.id)
             passing = passing_failure(error)
             if passing is not None:
-                self._end(job, JobState.QUEUED, passing)
+                last = job.attempt >= job.max_attempts
+                self._end(job, JobState.FAILED if last else JobState.QUEUED, passing)
                 return True
             self._end(job, JobState.FAILED, WhorlError(f"{type(error).__name__}: {error}"))
         return False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from collections.abc import Callable
@@ -28,6 +29,8 @@ from app.learning.siamese.pictures import LabelledPictures
 from app.learning.siamese.recipe import SiameseRecipe
 from app.learning.siamese.validation import ValidationLoss
 from app.networks.layer_stack import ends_in_relu
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,6 +201,7 @@ def _restored(
         return _Course()
     batches.draws = facts["draws"]
     course = _Course.of(facts)
+    log.info("the fit goes on after epoch %d", len(course.epochs))
     if told is not None:
         for epoch in course.epochs:
             told(epoch)
