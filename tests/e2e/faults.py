@@ -72,6 +72,14 @@ class TrainingJob:
         os.kill(pid, fault)
         return pid
 
+    def taken_up_or_ended(self, attempt: int) -> dict[str, Any]:
+        """Wait until the job's next attempt, or its end where the fault came too late for one."""
+        deadline = time.monotonic() + TAKEN_UP_S
+        while (found := self.now())["attempt"] < attempt and found["state"] not in ENDED:
+            assert time.monotonic() < deadline, self.told(found)
+            time.sleep(0.1)
+        return found
+
     def taken_up_again(self, attempt: int) -> float:
         """Wait until the job's next attempt; how long that took, in seconds."""
         began = time.monotonic()
@@ -88,6 +96,27 @@ def worker_of(api: int) -> int:
         check=True,
     )
     return int(children.stdout.split()[0])
+
+
+def orphans(live: LiveService) -> list[str]:
+    """Processes of a service whose parent is gone; the killed take a moment."""
+    deadline = time.monotonic() + 10
+    while True:
+        listed = subprocess.run(
+            ["ps", "-s", str(live.pid), "-o", "pid=,ppid=,args="],
+            capture_output=True,
+            text=True,
+            check=False,
+        ).stdout.splitlines()
+        known = {line.split()[0] for line in listed}
+        found = [
+            line
+            for line in listed
+            if line.split()[1] not in known and int(line.split()[0]) != live.pid
+        ]
+        if not found or time.monotonic() > deadline:
+            return found
+        time.sleep(0.2)
 
 
 def actions(client: httpx.Client) -> list[str]:
