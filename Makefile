@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 LOCK := constraints.txt pyproject.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test lint types imports evaluate side-by-side compare-encoders \
+.PHONY: help serve test soak lint types imports evaluate side-by-side compare-encoders \
 	training-speed recipes recipe-variants walkthrough shipped-model clean
 
 help: ## Show what can be made
@@ -42,6 +42,9 @@ imports: $(VENV)/.test ## Who may import whom
 
 test: lint types imports ## Lint, types, import rules and all tests
 	$(BIN)/pytest
+
+soak: $(VENV)/.test ## The tests that take hours: faults in every phase of a training
+	$(BIN)/pytest -m soak tests/soak
 
 evaluate: $(VENV)/.test ## Measure the shipped model on the sets under WHORL_DATASETS
 	$(BIN)/whorl evaluate --all --baseline nbis --rotate-probe 45 --partial-probe 0.5 \

@@ -63,6 +63,12 @@ class Settings(BaseSettings):
         ge=1,
         description="Requests that may wait for the encoder; beyond it a request gets 503.",
     )
+    worker_nice: int = Field(
+        10, ge=0, le=19, description="Niceness of the worker: how readily it gives way to the API."
+    )
+    worker_memory_mb: int = Field(
+        0, ge=0, description="Most memory of the worker, in MiB (0: no bound)."
+    )
     train_root: Path | None = Field(
         None, description="Folder whose sub-folders may be trained on; without it, none may."
     )

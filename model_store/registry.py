@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 import shutil
 import tempfile
-import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -15,7 +16,6 @@ from pydantic import ValidationError
 from model_store.manifest import BrokenModelError, FileFacts, Manifest, ManifestDraft
 
 MANIFEST = "manifest.json"
-ABANDONED_S = 3600.0
 _ID = re.compile(r"[0-9a-f]{16}")
 _WORK = ".publish-"
 
@@ -120,8 +120,7 @@ class Registry:
         target = self._root / manifest.id
         if target.exists():
             return manifest
-        work = Path(tempfile.mkdtemp(prefix=_WORK, dir=self._root))
-        try:
+        with self._work_folder() as work:
             folder = work / manifest.id
             folder.mkdir()
             content = {**files, MANIFEST: (manifest.model_dump_json(indent=2) + "\n").encode()}
@@ -132,8 +131,6 @@ class Registry:
             check(work)
             _rename_unless_there(folder, target)
             _sync_folder(self._root)
-        finally:
-            shutil.rmtree(work, ignore_errors=True)
         return manifest
 
     def delete(self, model_id: str) -> None:
@@ -143,8 +140,8 @@ class Registry:
         """
         if not (_ID.fullmatch(model_id) and (self._root / model_id).is_dir()):
             return
-        with tempfile.TemporaryDirectory(prefix=_WORK, dir=self._root) as work:
-            (self._root / model_id).rename(Path(work) / model_id)
+        with self._work_folder() as work:
+            (self._root / model_id).rename(work / model_id)
 
     def prune(self, keep: Collection[str]) -> list[str]:
         """Delete published models other than ``keep``, and what a killed process left behind."""
@@ -152,10 +149,39 @@ class Registry:
         gone = [f for f in folders if _ID.fullmatch(f.name) and f.name not in keep]
         for folder in gone:
             self.delete(folder.name)
-        for folder in folders:
-            if folder.name.startswith(_WORK) and _age_s(folder) > ABANDONED_S:
-                shutil.rmtree(folder, ignore_errors=True)
+        self.sweep()
         return sorted(folder.name for folder in gone)
+
+    def sweep(self) -> None:
+        """Delete what killed processes have left of models that they were about to publish."""
+        for folder in self._root.glob(f"{_WORK}*"):
+            try:
+                lock = _lock(folder, wait=False)
+            except (FileNotFoundError, BlockingIOError):  # its owner is gone with it, or at work
+                continue
+            shutil.rmtree(folder, ignore_errors=True)
+            os.close(lock)
+
+    @contextmanager
+    def _work_folder(self) -> Iterator[Path]:
+        """A folder out of sight, gone in the end; locked, so that a sweep leaves it alone."""
+        work, lock = self._locked_folder()
+        try:
+            yield work
+        finally:
+            shutil.rmtree(work, ignore_errors=True)
+            os.close(lock)
+
+    def _locked_folder(self) -> tuple[Path, int]:
+        while True:
+            work = Path(tempfile.mkdtemp(prefix=_WORK, dir=self._root))
+            try:
+                lock = _lock(work, wait=True)
+            except FileNotFoundError:  # a sweep came before the lock
+                continue
+            if work.exists():
+                return work, lock
+            os.close(lock)
 
 
 def _rename_unless_there(work: Path, target: Path) -> None:
@@ -167,11 +193,20 @@ def _rename_unless_there(work: Path, target: Path) -> None:
             raise
 
 
-def _age_s(folder: Path) -> float:
+def _lock(folder: Path, *, wait: bool) -> int:
+    """Lock a folder until the descriptor is closed, or its process dies.
+
+    Raises:
+        FileNotFoundError: the folder is gone.
+        BlockingIOError: another process has locked it, and there is to be no waiting.
+    """
+    descriptor = os.open(folder, os.O_RDONLY)
     try:
-        return time.time() - folder.stat().st_mtime
-    except FileNotFoundError:  # its owner has just finished
-        return 0.0
+        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except BlockingIOError:
+        os.close(descriptor)
+        raise
+    return descriptor
 
 
 def _write_durably(path: Path, data: bytes) -> None:

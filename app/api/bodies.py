@@ -30,6 +30,7 @@ from app.services.calibration_order import (
     MOST_SUBJECTS,
 )
 from app.services.outcomes import OnDuplicate
+from app.services.submit_training import OnConflict
 from app.services.training_spec import Base, Data, Prints, Promote
 
 
@@ -238,6 +239,9 @@ class TrainBody(Body):
     calibration_fingers: int | None = Field(
         None, ge=40, le=20_000, description="Generated fingers for the table score -> FMR."
     )
+    learning_rate: float | None = Field(
+        None, gt=0, le=1, description="Greatest of the first fit; a refinement's goes alike."
+    )
     seed: int | None = Field(None, ge=0, le=2**32 - 1)
     base: Base = "champion"
     transfer: Annotated[str, Field(pattern=MODEL)] | None = Field(
@@ -246,6 +250,11 @@ class TrainBody(Body):
         "before `base`.",
     )
     promote: Promote = "manual"
+    on_conflict: OnConflict = Field(
+        "queue",
+        description="While another training runs or waits: wait behind it, be refused, or cancel "
+        "it and take its place.",
+    )
     prints: Prints = Field(
         "auto",
         description="Where synthetic impressions are made: by the processors ahead of the step, or "

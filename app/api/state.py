@@ -10,6 +10,7 @@ from fastapi import Depends, Request
 
 from app.api.metrics import Metrics
 from app.services.context import Recognition
+from app.services.job_files import JobFiles
 from app.services.models import ModelCatalogue
 from app.services.submit_training import TrainingFolders
 from app.services.upload_model import ModelIntake
@@ -63,6 +64,7 @@ class ApiServices:
         recognition: store, models, indexes, limits.
         catalogue: the models on disk.
         folders: which folders may be trained on.
+        job_files: logs and curves of the jobs.
         readiness: asked at every ``/health/ready``; must be quick and must not raise.
         version: facts for ``/version``.
         limits: what a request may ask for.
@@ -74,6 +76,7 @@ class ApiServices:
     recognition: Recognition
     catalogue: ModelCatalogue
     folders: TrainingFolders
+    job_files: JobFiles
     readiness: Callable[[], Readiness]
     version: VersionFacts
     limits: ApiLimits

@@ -16,6 +16,7 @@ from app.bootstrap.home import Home, RegistryCatalogue, open_home, training_fold
 from app.bootstrap.model_check import check_apart
 from app.bootstrap.recognition import Wired, image_limits, wire_recognition
 from app.core.errors import WhorlError
+from app.services.job_files import JobFiles
 from app.services.serve_models import (
     Serving,
     catch_up,
@@ -98,6 +99,7 @@ def _services(
         recognition=wired.recognition,
         catalogue=RegistryCatalogue(home.registry),
         folders=training_folders(settings),
+        job_files=JobFiles(settings.home),
         readiness=lambda: _readiness(wired, device),
         version=VersionFacts(__version__, platform.python_version(), wired.device.backend, device),
         limits=ApiLimits(settings.max_upload_bytes, settings.max_images_per_enrolment),

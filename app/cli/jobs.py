@@ -1,8 +1,9 @@
-"""``whorl jobs``: training jobs looked up, followed, cancelled."""
+"""``whorl jobs``: training jobs looked up, followed, cancelled, retried."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -21,9 +22,13 @@ from app.cli.display import (
 from app.cli.keys import day
 from app.core.json_ready import json_ready
 from app.core.records import Job, JobState
+from app.services.job_files import JobFiles
 from app.settings import Settings
 
-app = typer.Typer(no_args_is_help=True, help="Look up, follow and cancel training jobs.")
+if TYPE_CHECKING:
+    from app.services.job_curve import CurvePoint
+
+app = typer.Typer(no_args_is_help=True, help="Look up, follow, cancel and retry training jobs.")
 
 JobArgument = Annotated[str, typer.Argument(help="Id of the job, as in the list.")]
 POLL_S = 0.5
@@ -80,6 +85,72 @@ def cancel(job_id: JobArgument) -> None:
 
 @app.command()
 @refusing()
+def retry(job_id: JobArgument) -> None:
+    """Queue the order of a failed or cancelled job again; prints the new job's id."""
+    from app.cli.home import ACTOR, existing_home
+    from app.services.jobs import retry_job
+
+    settings = Settings()
+    with existing_home(settings) as home:
+        job = retry_job(home.store, ACTOR, JobFiles(settings.home), job_id)
+    typer.echo(job.id)
+
+
+@app.command("log")
+@refusing()
+def show_log(
+    job_id: JobArgument,
+    lines: Annotated[int, typer.Option(help="How many of the newest lines.", min=1)] = 200,
+) -> None:
+    """Print what the worker logged while it had the job.
+
+    Example: whorl jobs log 0199c0ffee --lines 20
+    """
+    from app.cli.home import existing_home
+    from app.services.jobs import get_job
+
+    settings = Settings()
+    with existing_home(settings) as home:
+        get_job(home.store, job_id)
+    for line in JobFiles(settings.home).last_lines(job_id, lines):
+        typer.echo(line)
+
+
+@app.command()
+@refusing()
+def curves(
+    job_id: JobArgument,
+    png: Annotated[Path | None, typer.Option(help="File to draw the curves in.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show loss and pace of a job, epoch by epoch."""
+    from app.bootstrap.home import RegistryCatalogue
+    from app.cli.home import existing_home
+    from app.services.job_curve import curve_of, curve_png
+
+    settings = Settings()
+    with existing_home(settings) as home:
+        manifest = RegistryCatalogue(home.registry).manifest
+        points = curve_of(home.store, JobFiles(settings.home), manifest, job_id)
+    rows = [(p.phase, p.epoch, p.step, *map(_rounded, _measures(p))) for p in points]
+    columns = ["Fit", "Epoch", "Step", "Loss", "Validation", "Images/s"]
+    console().print(table(columns, rows) if rows else "no epoch has ended yet")
+    if png is not None:
+        png.write_bytes(curve_png(points))
+    if as_json:
+        emit({"job_id": job_id, "points": json_ready(points)})
+
+
+def _measures(point: CurvePoint) -> tuple[float | None, ...]:
+    return point.loss, point.validation_loss, point.images_per_s
+
+
+def _rounded(value: float | None) -> str:
+    return "" if value is None else f"{value:.4g}"
+
+
+@app.command()
+@refusing()
 def watch(job_id: JobArgument) -> None:
     """Follow a job to its end. Exit code: 0 when it succeeded, 1 when it did not.
 
@@ -108,7 +179,7 @@ def watch(job_id: JobArgument) -> None:
 
 def progress_words(job: Job) -> str:
     """Where a job stands, in a few words."""
-    if job.problem is not None:
+    if job.problem is not None and job.state.ended:
         return f"{job.problem.get('slug', '')}: {job.problem.get('detail', '')}"
     if job.result is not None:
         return f"model {job.result.get('model_id', '-')}"

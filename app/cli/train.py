@@ -49,6 +49,9 @@ def train(
     calibration_fingers: Annotated[
         int | None, typer.Option(help="Synthetic fingers for the table score to FMR.")
     ] = None,
+    learning_rate: Annotated[
+        float | None, typer.Option(help="Greatest of the first fit; a refinement's goes alike.")
+    ] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of everything that is drawn.")] = None,
     scratch: Annotated[
         bool, typer.Option("--scratch", help="Start from fresh weights, not from the champion.")
@@ -86,6 +89,7 @@ def train(
         steps=steps,
         epochs=epochs,
         calibration_fingers=calibration_fingers,
+        learning_rate=learning_rate,
         seed=seed,
         base="scratch" if scratch else "champion",
         prints=prints,

@@ -221,6 +221,8 @@ class Jobs(Protocol):
     ) -> None:
         """End the job (or put it back in the queue with ``state=QUEUED``).
 
+        What is put back with a problem has used up its attempt, and fails where that was the last.
+
         Raises:
             LeaseLost: the job's fence is no longer the stored one.
         """
@@ -228,6 +230,14 @@ class Jobs(Protocol):
 
     def request_cancel(self, job_id: str, now_ms: int) -> Job | None:
         """A queued job is cancelled at once, a running one is asked to stop."""
+        ...
+
+    def unfinished(self, kind: str) -> list[Job]:
+        """Jobs of a kind that are at work or wait: first the one at work, then the oldest."""
+        ...
+
+    def release(self, worker: str, problem: dict[str, Any], now_ms: int) -> list[Job]:
+        """Let go of the jobs of a worker that is known to be dead; the problem says of what."""
         ...
 
 

@@ -73,16 +73,25 @@ def histogram_png(scores: Scores, title: str = "Comparison scores") -> bytes:
     return png_bytes(figure)
 
 
-def training_curve_png(losses: Mapping[int, float], images_per_s: Mapping[int, float]) -> bytes:
+def training_curve_png(
+    losses: Mapping[int, float],
+    images_per_s: Mapping[int, float],
+    validation_losses: Mapping[int, float] | None = None,
+) -> bytes:
     """Loss and pace of a fit over its steps.
 
     Args:
         losses: mean loss of an epoch by the number of batches seen at its end.
         images_per_s: impressions through the network, likewise.
+        validation_losses: of what no step learns from, likewise, where that was measured.
     """
     figure, axes = chart("Training", (6.4, 4.0))
-    axes.plot(list(losses), list(losses.values()), color=COLOURS[0], marker=".")
-    if losses and min(losses.values()) > 0:
+    axes.plot(list(losses), list(losses.values()), color=COLOURS[0], marker=".", label="training")
+    if validation_losses:
+        steps, found = list(validation_losses), list(validation_losses.values())
+        axes.plot(steps, found, color=COLOURS[2], marker=".", linestyle="--", label="validation")
+        axes.legend(fontsize=8)
+    if losses and min([*losses.values(), *(validation_losses or {}).values()]) > 0:
         axes.set_yscale("log")
     axes.set_xlabel("Step (batches)")
     axes.set_ylabel("Loss", color=COLOURS[0])

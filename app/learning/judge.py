@@ -104,7 +104,7 @@ def judge(
         _run_of(pose),
     )
     fingers = np.repeat(np.arange(len(held_out)), impressions)
-    scores = gallery.scores(recipe.matching)
+    scores = gallery.scores(recipe.matching, report)
     whole = np.flatnonzero(~partial_touches(held_out, impressions))
     subsets = {"synthetic": np.arange(len(fingers)), WHOLE: whole}
     return {

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
+from multiprocessing.connection import wait
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,6 +40,23 @@ class Fingers:
         return len(self.masters)
 
 
+def _begin_growing() -> None:
+    """In a process of the pool: end with the parent, however that ends.
+
+    Ctrl-C reaches the whole process group: the parent decides what it means for the pool. A parent
+    that is killed decides nothing any more, and the pool's processes would wait for it for ever.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = parent_process()
+    if parent is not None:
+        threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
+
+
+def _end_with(sentinel: int) -> None:
+    wait([sentinel])
+    os._exit(1)
+
+
 def _grow(task: tuple[int, int, int]) -> MasterPrint:
     seed, finger, dpi = task
     return grow_master(finger_seed(seed, finger), dpi)
@@ -54,10 +73,7 @@ def grow_fingers(seed: int, count: int, dpi: int, report: Report | None = None) 
     workers = min(os.cpu_count() or 1, max(1, count // 8))
     masters: list[MasterPrint] = []
     # spawn: the parent holds a threaded tensor library, which does not survive a fork.
-    # Ctrl-C reaches the whole process group: the parent decides what it means for the pool.
-    with ProcessPoolExecutor(
-        workers, get_context("spawn"), signal.signal, (signal.SIGINT, signal.SIG_IGN)
-    ) as pool:
+    with ProcessPoolExecutor(workers, get_context("spawn"), _begin_growing) as pool:
         try:
             for master in pool.map(_grow, tasks, chunksize=4):
                 masters.append(master)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -17,8 +18,9 @@ class Phases:
     """Names the running phase and estimates its end.
 
     Args:
-        sink: given a dict with phase, done, of, eta_s, in the fit epoch, loss, images_per_s, and
-            from the first diagnosis on all of them, and once the notes on what was read.
+        sink: given a dict with phase, done, of, eta_s, in the fit step, epoch, loss, images_per_s,
+            after an epoch once its validation_loss, and from the first diagnosis on all of them,
+            and once the notes on what was read.
         clock: monotonic seconds.
     """
 
@@ -46,6 +48,7 @@ class Phases:
                 "phase": phase,
                 "done": at.step,
                 "of": at.steps,
+                "step": at.step,
                 "eta_s": _seconds(at.eta_s),
                 "epoch": at.epoch,
                 "epochs": at.epochs,
@@ -53,6 +56,12 @@ class Phases:
                 "images_per_s": round(at.images_per_s, 1),
             }
         )
+
+    def judged(self, epoch: int, validation_loss: float) -> None:
+        """The validation loss of the epoch that has just ended; NaN, or an older one's, is not
+        told."""
+        if self._last.get("epoch") == epoch and math.isfinite(validation_loss):
+            self._tell(self._last | {"validation_loss": round(validation_loss, 5)})
 
     def diagnosed(self, detail: str) -> None:
         """Say what keeps a fit from learning; it stays beside all later progress."""

@@ -242,12 +242,14 @@ def _fit(
     epochs: list[Epoch] = []
     symptoms = FirstShown()
     seen = before = 0
+    # The champion may be another one when the fit goes on; what it had made of the old is no use.
+    begun_with = "scratch" if order.base is None or order.from_scratch else order.base.id
     with order.device.scope():
         encoder = new_encoder(order.recipe, training_dtype(order.device))
         if order.base is not None and not order.from_scratch:
             encoder.set_weights(order.base.encoder.get_weights())
         for number, recipe in enumerate(order.recipe.fits):
-            backup = None if order.backup is None else order.backup / str(number)
+            backup = None if order.backup is None else order.backup / f"{number}-{begun_with}"
             schedule = recipe.schedule
             fitting = replace(
                 recipe,

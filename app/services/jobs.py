@@ -1,16 +1,21 @@
-"""Background jobs: look up, follow, cancel."""
+"""Background jobs: look up, follow, cancel, retry."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
-from app.core.clock import now_ms
+from app.core.clock import new_id, now_ms
 from app.core.errors import Conflict, NotFound
 from app.core.ports import Store, Transaction
-from app.core.records import Job
+from app.core.records import Job, JobState
 from app.services import audit
 from app.services.context import Actor
+from app.services.job_files import JobFiles
+
+RETRY_OF = "retry_of"
+"""Stands in the order of a job that does an earlier one again: that one's id."""
 
 
 def get_job(store: Store, job_id: str) -> Job:
@@ -48,6 +53,57 @@ def cancel_job(store: Store, actor: Actor, job_id: str) -> Job:
         if job.state != before.state:
             tx.audit.record(audit.event(actor, "job.cancel_requested", job_id, state=job.state))
     return job
+
+
+def retry_job(store: Store, actor: Actor, files: JobFiles, job_id: str) -> Job:
+    """Queue the order of a failed or cancelled job again, as a new job.
+
+    It goes on from the state of the old one's fit where that still lies there: until another job
+    begins.
+
+    Raises:
+        NotFound: there is none of that id.
+        Conflict: the job has not ended (``job_not_ended``), or has succeeded (``job_succeeded``).
+    """
+    with store.write() as tx:
+        before = _existing_job(tx, job_id)
+        if not before.state.ended:
+            raise Conflict(
+                f"the job has not ended ({before.state}); cancel it first, or let it end",
+                slug="job_not_ended",
+                state=str(before.state),
+            )
+        if before.state is JobState.SUCCEEDED:
+            raise Conflict(
+                "the job has succeeded; only one that failed or was cancelled can be retried: send "
+                "the same order again to have it done once more",
+                slug="job_succeeded",
+            )
+        order = ordered(before).spec | {RETRY_OF: before.id}
+        job = Job(new_id(), before.kind, JobState.QUEUED, order, created_ms=now_ms())
+        tx.jobs.add(job)
+        # Before the commit: a worker may take the job up right after it.
+        resumes = files.inherit(job.id, before.id)
+        tx.audit.record(
+            audit.event(actor, "job.retried", job.id, retry_of=before.id, resumes=resumes)
+        )
+    return job
+
+
+def ordered(job: Job) -> Job:
+    """The job with nothing in its order but the order, as whoever carries it out wants it."""
+    return replace(job, spec={name: v for name, v in job.spec.items() if name != RETRY_OF})
+
+
+def release_jobs_of(store: Store, worker: str, detail: str) -> list[Job]:
+    """Let go of the jobs of a worker that is known to be dead: another may take them up at once.
+
+    Args:
+        worker: its name, see ``worker.loop.worker_name``.
+        detail: how it ended; told of the job until that succeeds.
+    """
+    with store.write() as tx:
+        return tx.jobs.release(worker, {"slug": "worker_died", "detail": detail}, now_ms())
 
 
 def follow(

@@ -44,6 +44,8 @@ def picture_recipe_of(recipe: SiameseRecipe, spec: TrainingSpec) -> SiameseRecip
         schedule = replace(schedule, epochs=spec.epochs)
     if spec.seed is not None:
         schedule = replace(schedule, seed=spec.seed)
+    if spec.learning_rate is not None:
+        schedule = replace(schedule, learning_rate=float(spec.learning_rate))
     transfer = recipe.transfer if spec.transfer is None else spec.transfer
     if isinstance(RECIPE_BOOK.get(transfer), Recipe):
         raise InvalidInput(
@@ -60,11 +62,11 @@ def print_recipe_of(recipe: Recipe, spec: TrainingSpec) -> Recipe:
     given = [name for name in ONLY_FOR_PICTURES if getattr(spec, name) is not None]
     if given:
         raise _not_for(given, f"pictures; {recipe.name} is of fingerprints")
-    population, length, refinement = recipe.population, recipe.schedule.steps, recipe.refinement
-    schedule = _scheduled(recipe.schedule, spec, length)
+    population, first, refinement = recipe.population, recipe.schedule, recipe.refinement
+    schedule = _scheduled(first, spec, first)
     if refinement is not None:
-        apart = refinement.schedule.seed - recipe.schedule.seed
-        second = _scheduled(refinement.schedule, spec, length)
+        apart = refinement.schedule.seed - first.seed
+        second = _scheduled(refinement.schedule, spec, first)
         second = replace(second, seed=schedule.seed + apart)  # no fit repeats the other's draws
         refinement = replace(refinement, schedule=second)
     if spec.seed is not None:
@@ -76,16 +78,19 @@ def print_recipe_of(recipe: Recipe, spec: TrainingSpec) -> Recipe:
     return replace(recipe, schedule=schedule, population=population, refinement=refinement)
 
 
-def _scheduled(schedule: Schedule, spec: TrainingSpec, length: int) -> Schedule:
-    """As ordered; ``length`` is that of the recipe's first fit, which the order's steps replace."""
+def _scheduled(schedule: Schedule, spec: TrainingSpec, first: Schedule) -> Schedule:
+    """As ordered; ``first`` is the recipe's first fit, whose length and pace the order replaces."""
     if spec.steps is not None:
-        steps = max(1, round(schedule.steps * spec.steps / length))
+        steps = max(1, round(schedule.steps * spec.steps / first.steps))
         schedule = replace(
             schedule,
             steps=steps,
             steps_per_epoch=min(schedule.steps_per_epoch, steps),
             warmup_steps=min(schedule.warmup_steps, steps // 4),
         )
+    if spec.learning_rate is not None:
+        rate = schedule.learning_rate * spec.learning_rate / first.learning_rate
+        schedule = replace(schedule, learning_rate=rate)
     if spec.batch_fingers is not None:
         schedule = replace(schedule, batch_fingers=spec.batch_fingers)
     if spec.seed is not None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from app.core.clock import new_id, now_ms
-from app.core.errors import InvalidInput
-from app.core.ports import Store
+from app.core.errors import Conflict, InvalidInput
+from app.core.ports import Store, Transaction
 from app.core.records import Job, JobState, Reply
 from app.learning.siamese.archives import is_archive
 from app.learning.siamese.recipe import SiameseRecipe
@@ -18,6 +19,10 @@ from app.services.ordered_recipe import recipe_of
 from app.services.training_spec import TrainingSpec
 
 KIND = "train"
+
+OnConflict = Literal["queue", "reject", "supersede"]
+"""What becomes of an order while another training runs or waits: it waits behind that, is refused,
+or takes its place."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,10 +77,15 @@ class TrainingFolders:
 
 @dataclass(frozen=True, slots=True)
 class SubmitTraining:
-    """A training order, and how its answer is kept for an idempotency key, if it has one."""
+    """A training order.
+
+    Attributes:
+        reply: how its answer is kept for an idempotency key, if it has one.
+    """
 
     spec: TrainingSpec
     reply: Callable[[Job], Reply] | None = None
+    on_conflict: OnConflict = "queue"
 
 
 def submit_training(
@@ -86,7 +96,8 @@ def submit_training(
     Raises:
         InvalidInput: the recipe is unknown or has no use for a field of the order, or the folder
             may not be used.
-        Conflict: the idempotency key was used meanwhile.
+        Conflict: another training runs or waits and the order says ``reject``
+            (``training_under_way``), or the idempotency key was used meanwhile.
     """
     spec = request.spec
     recipe = recipe_of(spec)
@@ -96,6 +107,7 @@ def submit_training(
         resolve(spec.folder)
     job = Job(new_id(), KIND, JobState.QUEUED, spec.to_dict(), created_ms=now_ms())
     with store.write() as tx:
+        _give_way(tx, actor, request.on_conflict, job)
         tx.jobs.add(job)
         tx.audit.record(
             audit.event(
@@ -111,6 +123,28 @@ def submit_training(
         if request.reply is not None:
             idempotency.keep(tx, request.reply(job))
     return job
+
+
+def _give_way(tx: Transaction, actor: Actor, on_conflict: OnConflict, job: Job) -> None:
+    under_way = [] if on_conflict == "queue" else tx.jobs.unfinished(KIND)
+    if under_way and on_conflict == "reject":
+        first = under_way[0]
+        raise Conflict(
+            f"training job {first.id} is {first.state} already; wait for its end or cancel it, or "
+            "order with on_conflict=queue (behind it) or supersede (in its place)",
+            slug="training_under_way",
+            job_id=first.id,
+            state=str(first.state),
+        )
+    for other in under_way:
+        stopped = tx.jobs.request_cancel(other.id, now_ms())
+        if stopped is not None and stopped.state != other.state:
+            state = str(stopped.state)
+            tx.audit.record(
+                audit.event(
+                    actor, "job.cancel_requested", other.id, state=state, superseded_by=job.id
+                )
+            )
 
 
 def _holds_pictures(path: Path) -> bool:

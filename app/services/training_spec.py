@@ -31,6 +31,7 @@ _WHOLE = {
     "calibration_fingers": (40, 20_000),
     "seed": (0, 2**32 - 1),
 }
+MAX_LEARNING_RATE = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +53,7 @@ class TrainingSpec:
         batch_fingers: fingers a batch.
         calibration_fingers: synthetic fingers that make the table score -> FMR; n of them support
             no FMR below 60 / (n (n - 1)).
+        learning_rate: greatest of the recipe's first fit; its refinement's is changed alike.
         seed: of everything that is drawn.
         base: weights to begin with: those in service, or none. A recipe of pictures takes those in
             service only where they are of its kind.
@@ -72,6 +74,7 @@ class TrainingSpec:
     epochs: int | None = None
     batch_fingers: int | None = None
     calibration_fingers: int | None = None
+    learning_rate: float | None = None
     seed: int | None = None
     base: Base = "champion"
     promote: Promote = "manual"
@@ -85,6 +88,11 @@ class TrainingSpec:
                 raise _invalid(f"{name} must be one of {', '.join(choices)}", name)
         for name, (least, most) in _WHOLE.items():
             _check_whole(name, getattr(self, name), least, most)
+        rate = self.learning_rate
+        if rate is not None and not (_is_number(rate) and 0.0 < rate <= MAX_LEARNING_RATE):
+            raise _invalid(
+                f"learning_rate must be above 0 and at most {MAX_LEARNING_RATE:g}", "learning_rate"
+            )
         for name in ("recipe", "folder", "pattern", "transfer"):
             _check_text(name, getattr(self, name))
         brought = self.recipe_data

@@ -100,7 +100,8 @@ class SqlJobs:
     ) -> None:
         """End the job, or put it back in the queue: what was to be cancelled is cancelled then.
 
-        Putting it back gives the attempt back too: nothing failed, the worker was told to stop.
+        Putting it back without a problem gives the attempt back too: nothing failed, the worker was
+        told to stop. With one the attempt counts, and the job fails where it was the last.
 
         Raises:
             LeaseLost: the job is no longer this worker's.
@@ -111,9 +112,12 @@ class SqlJobs:
         stored = self._mine(job)
         if state is JobState.QUEUED and stored.state is JobState.CANCELLING:
             state = JobState.CANCELLED
+        if state is JobState.QUEUED and problem is not None:
+            state = JobState.FAILED if stored.attempt >= stored.max_attempts else state
         if state is JobState.QUEUED:
-            attempt = max(stored.attempt - 1, 0)
-            self._change(stored, state=state, worker=None, lease_until_ms=None, attempt=attempt)
+            attempt = stored.attempt if problem is not None else max(stored.attempt - 1, 0)
+            values = {"attempt": attempt, "problem": problem, "worker": None}
+            self._change(stored, state=state, lease_until_ms=None, **values)
         else:
             self._end(stored, state, now_ms, result=result, problem=problem)
 
@@ -128,16 +132,32 @@ class SqlJobs:
             return self._change(job, state=JobState.CANCELLING)
         return job
 
+    def unfinished(self, kind: str) -> list[Job]:
+        """Jobs of a kind that are at work or wait: first the one at work, then the oldest."""
+        query = sa.select(jobs).where(
+            jobs.c.kind == kind, jobs.c.state.in_((*_AT_WORK, JobState.QUEUED))
+        )
+        waits = jobs.c.state == JobState.QUEUED
+        return self._all(query.order_by(waits, jobs.c.created_ms, jobs.c.id))
+
+    def release(self, worker: str, problem: dict[str, Any], now_ms: int) -> list[Job]:
+        """Let go of the jobs of a worker that is known to be dead; the problem says of what.
+
+        Their leases run out now, so that they are claimed again, or settled, at the next claim.
+        """
+        held = sa.select(jobs).where(jobs.c.state.in_(_AT_WORK), jobs.c.worker == worker)
+        return [
+            self._change(job, lease_until_ms=now_ms, problem=problem) for job in self._all(held)
+        ]
+
     def _settle_abandoned(self, now_ms: int) -> None:
         spent = jobs.c.attempt >= jobs.c.max_attempts
         waiting = sa.and_(jobs.c.state == JobState.QUEUED, spent)
         for job in self._all(sa.select(jobs).where(sa.or_(_lease_ran_out(now_ms), waiting))):
             if job.state is JobState.CANCELLING:
-                self._end(job, JobState.CANCELLED, now_ms)
+                self._end(job, JobState.CANCELLED, now_ms, problem=None)
             elif job.attempt >= job.max_attempts:
-                detail = f"The worker went away in each of {job.attempt} attempts."
-                problem = {"slug": "attempts_exhausted", "detail": detail}
-                self._end(job, JobState.FAILED, now_ms, problem=problem)
+                self._end(job, JobState.FAILED, now_ms, problem=_exhausted(job))
 
     def _somebody_works(self, now_ms: int) -> bool:
         query = sa.select(jobs.c.id).where(
@@ -161,6 +181,14 @@ class SqlJobs:
 
     def _all(self, query: sa.Select[Any]) -> list[Job]:
         return [record_of(Job, row) for row in self._connection.execute(query)]
+
+
+def _exhausted(job: Job) -> dict[str, Any]:
+    detail = f"The worker went away in each of {job.attempt} attempts."
+    if job.problem is not None:
+        detail += f" The last that is known of it: {job.problem['detail']}"
+    detail += " Look at the job's log and at the machine's memory, then retry the job."
+    return {"slug": "attempts_exhausted", "detail": detail}
 
 
 def _lease_ran_out(now_ms: int) -> sa.ColumnElement[bool]:

@@ -7,14 +7,21 @@ import os
 import socket
 import threading
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from app.core.clock import now_ms
 from app.core.errors import Cancelled, LeaseLost, WhorlError
 from app.core.ports import Store
 from app.core.records import Job, JobState
+from app.services.job_curve import CurveKeeper
+from app.services.job_files import JobFiles
+from app.services.jobs import ordered
+from app.worker.exhaustion import passing_failure
 from app.worker.heartbeat import LEASE_MS, Heartbeat
+from app.worker.job_log import Chronicle, job_log
 
 log = logging.getLogger(__name__)
 
@@ -23,8 +30,16 @@ IDLE_S = 1.0
 Finish = Callable[[], None]
 """Ends a job that was carried out; raises ``LeaseLost`` when it is not this worker's any more."""
 
-Handler = Callable[[Job, Callable[[dict[str, Any]], None]], Finish]
+Sink = Callable[[dict[str, Any]], None]
+"""Takes the progress of the work; raises to stop it."""
+
+Handler = Callable[[Job, Sink], Finish]
 """Carries a job out and returns how to end it."""
+
+
+def worker_name(pid: int) -> str:
+    """What a worker process on this machine is called in the job table."""
+    return f"{socket.gethostname()}:{pid}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +49,17 @@ class Worker:
     Attributes:
         handlers: what to do for each kind of job.
         stopping: set to end the worker; a running job goes back into the queue.
+        files: where the jobs' logs and curves are kept; None keeps none.
+        leave: goes on in a fresh process, or ends this one where the worker is to stop; does not
+            return. None where all work has to be waited for.
     """
 
     store: Store
     handlers: dict[str, Handler]
     stopping: threading.Event
-    name: str = f"{socket.gethostname()}:{os.getpid()}"
+    name: str = worker_name(os.getpid())
+    files: JobFiles | None = None
+    leave: Callable[[], None] | None = None
 
     def run(self) -> None:
         """Work until stopped."""
@@ -59,23 +79,56 @@ class Worker:
             job = tx.jobs.claim(self.name, list(self.handlers), now_ms(), LEASE_MS)
         if job is None:
             return False
+        with nullcontext() if self.files is None else job_log(self.files.log(job.id)):
+            spent = self._carry_out(job)
+        if spent and self.leave is not None:
+            self.leave()
+        return True
+
+    def _carry_out(self, job: Job) -> bool:
+        """Do what is to be done; whether this process is no good for more."""
         log.info("job %s claimed (attempt %d of %d)", job.id, job.attempt, job.max_attempts)
+        if job.problem is not None:
+            log.warning("the attempt before: %s", job.problem["detail"])
+        leave = None if self.leave is None else partial(self._leave_behind, job)
         try:
-            with Heartbeat(self.store, job, self.stopping) as heartbeat:
-                finish = self.handlers[job.kind](job, heartbeat.report)
+            with Heartbeat(self.store, job, self.stopping, leave) as heartbeat:
+                sink = self._chronicle(job, heartbeat.report)
+                finish = self.handlers[job.kind](ordered(job), sink)
             finish()
             log.info("job %s succeeded", job.id)
-        except LeaseLost as lost:
-            log.warning("job %s is another worker's now: %s", job.id, lost.detail)
-        except Cancelled as stopped:
-            again = stopped.slug == "worker_stopping"
-            self._end(job, JobState.QUEUED if again else JobState.CANCELLED, None)
+        except (LeaseLost, Cancelled) as stopped:
+            self._stop(job, stopped)
         except WhorlError as error:
             self._end(job, JobState.FAILED, error)
         except Exception as error:
             log.exception("job %s failed", job.id)
+            passing = passing_failure(error)
+            if passing is not None:
+                last = job.attempt >= job.max_attempts
+                self._end(job, JobState.FAILED if last else JobState.QUEUED, passing)
+                return True
             self._end(job, JobState.FAILED, WhorlError(f"{type(error).__name__}: {error}"))
-        return True
+        return False
+
+    def _chronicle(self, job: Job, report: Sink) -> Sink:
+        if self.files is None:
+            return report
+        return Chronicle(report, CurveKeeper(self.files.curve(job.id)))
+
+    def _leave_behind(self, job: Job, reason: WhorlError) -> None:
+        """End a job whose work does not stop, and go on without it."""
+        log.warning("the work of job %s does not stop; this process is left with it", job.id)
+        self._stop(job, reason)
+        if self.leave is not None:
+            self.leave()
+
+    def _stop(self, job: Job, reason: WhorlError) -> None:
+        if isinstance(reason, LeaseLost):
+            log.warning("job %s is another worker's now: %s", job.id, reason.detail)
+            return
+        again = reason.slug == "worker_stopping"
+        self._end(job, JobState.QUEUED if again else JobState.CANCELLED, None)
 
     def _end(self, job: Job, state: JobState, error: WhorlError | None) -> None:
         problem = None if error is None else {"slug": error.slug, "detail": error.detail}

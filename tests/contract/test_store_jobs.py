@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from app.core.errors import Conflict, LeaseLost
-from app.core.ports import Store
+from app.core.ports import Store, Transaction
 from app.core.records import Job, JobState
 
 if TYPE_CHECKING:
@@ -35,6 +35,12 @@ def try_claim(
 ) -> Job | None:
     with store.write() as tx:
         return tx.jobs.claim(worker, kinds, now_ms, LEASE_MS)
+
+
+def claimed_in(tx: Transaction, now_ms: int) -> Job:
+    job = tx.jobs.claim("w1", KINDS, now_ms, LEASE_MS)
+    assert job is not None
+    return job
 
 
 def stored(store: Store, job_id: str = "j1") -> Job:
@@ -188,6 +194,87 @@ def test_an_orderly_stop_uses_up_no_attempt(store: Store, make: Make) -> None:
     assert claim(store, 2000).attempt == 2
     assert try_claim(store, 3000) is None
     assert stored(store).state is JobState.FAILED
+
+
+MEMORY = {"slug": "out_of_memory", "detail": "the memory did not suffice"}
+
+
+def test_what_is_put_back_with_a_problem_has_used_up_its_attempt(store: Store, make: Make) -> None:
+    add(store, make.job(max_attempts=2))
+    with store.write() as tx:
+        tx.jobs.finish(claimed_in(tx, 100), JobState.QUEUED, 101, problem=MEMORY)
+    waits = stored(store)
+    assert (waits.state, waits.attempt, waits.problem) == (JobState.QUEUED, 1, MEMORY)
+    assert (waits.worker, waits.lease_until_ms, waits.ended_ms) == (None, None, None)
+    again = claim(store, 200)
+    assert (again.attempt, again.problem) == (2, MEMORY)  # why it runs again
+    with store.write() as tx:
+        tx.jobs.finish(again, JobState.QUEUED, 201, problem=MEMORY)
+    ended = stored(store)
+    assert (ended.state, ended.problem, ended.ended_ms) == (JobState.FAILED, MEMORY, 201)
+    assert try_claim(store, 300) is None
+
+
+def test_success_forgets_what_went_wrong_before(store: Store, make: Make) -> None:
+    add(store, make.job())
+    with store.write() as tx:
+        tx.jobs.finish(claimed_in(tx, 100), JobState.QUEUED, 101, problem=MEMORY)
+        tx.jobs.finish(claimed_in(tx, 102), JobState.SUCCEEDED, 103, result={})
+    assert stored(store).problem is None
+
+
+def test_jobs_of_a_dead_worker_are_claimed_again_at_once(store: Store, make: Make) -> None:
+    died = {"slug": "worker_died", "detail": "it was killed"}
+    add(store, make.job("j1", created_ms=1, max_attempts=2), make.job("j2", created_ms=2))
+    first = claim(store, 100, "w1")
+    with store.write() as tx:
+        assert tx.jobs.release("w2", died, 101) == []
+        (released,) = tx.jobs.release("w1", died, 101)
+    assert (released.id, released.problem, released.revision) == ("j1", died, first.revision + 1)
+    again = claim(store, 101, "w2")
+    assert (again.id, again.attempt, again.fence) == ("j1", 2, 2)
+    with store.write() as tx:
+        tx.jobs.release("w2", died, 102)
+    assert claim(store, 102, "w3").id == "j2"
+    ended = stored(store)
+    assert ended.problem is not None
+    assert (ended.state, ended.problem["slug"]) == (JobState.FAILED, "attempts_exhausted")
+    assert "each of 2 attempts" in ended.problem["detail"]
+    assert "it was killed" in ended.problem["detail"]
+
+
+def test_a_job_of_a_dead_worker_that_was_to_be_cancelled_is(store: Store, make: Make) -> None:
+    add(store, make.job())
+    claim(store, 100, "w1")
+    with store.write() as tx:
+        tx.jobs.request_cancel("j1", 101)
+        tx.jobs.release("w1", {"slug": "worker_died", "detail": "it was killed"}, 102)
+    assert try_claim(store, 102) is None
+    assert (stored(store).state, stored(store).problem) == (JobState.CANCELLED, None)
+
+
+def test_unfinished_jobs_of_a_kind(store: Store, make: Make) -> None:
+    add(store, make.job("j1", created_ms=1, state=JobState.FAILED))
+    add(store, make.job("j2", created_ms=2), make.job("j3", kind="embed", created_ms=3))
+    add(store, make.job("j4", created_ms=4), make.job("j5", created_ms=5))
+    with store.read() as tx:
+        assert [job.id for job in tx.jobs.unfinished("train")] == ["j2", "j4", "j5"]
+        assert tx.jobs.unfinished("other") == []
+    running = claim(store, 100)
+    with store.write() as tx:
+        tx.jobs.finish(running, JobState.SUCCEEDED, 101)
+    assert claim(store, 102).id == "j3"
+    with store.read() as tx:
+        assert [job.id for job in tx.jobs.unfinished("train")] == ["j4", "j5"]
+
+
+def test_the_one_at_work_comes_first(store: Store, make: Make) -> None:
+    add(store, make.job("j2", created_ms=2))
+    claim(store, 100)
+    add(store, make.job("j1", created_ms=1))
+    with store.write() as tx:
+        tx.jobs.request_cancel("j2", 101)
+        assert [job.id for job in tx.jobs.unfinished("train")] == ["j2", "j1"]
 
 
 def test_a_queued_job_is_cancelled_at_once(store: Store, make: Make) -> None:

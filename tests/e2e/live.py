@@ -50,7 +50,7 @@ class LiveService:
         )
         threading.Thread(target=self._read, args=(self._process,), daemon=True).start()
         deadline = time.monotonic() + READY_S
-        while not self.address:
+        while not (self.address and self.admin_key):
             assert self._process.poll() is None, "".join(self.log)
             assert time.monotonic() < deadline, "".join(self.log)
             time.sleep(0.05)

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import subprocess
 import threading
 import time
 from pathlib import Path
-from typing import Any
 
 import httpx
-import pytest
 
 from tests.e2e.live import LiveService
 
@@ -71,52 +67,6 @@ def _burst_and_kill(live: LiveService, burst: int, prints: Prints, acknowledged:
     live.kill()
     for thread in threads:
         thread.join()
-
-
-def _wait_for(client: httpx.Client, job: str, done: Any, seconds: float) -> dict[str, Any]:
-    deadline = time.monotonic() + seconds
-    while True:
-        found: dict[str, Any] = client.get(f"/jobs/{job}").json()
-        if done(found):
-            return found
-        assert time.monotonic() < deadline, found
-        time.sleep(0.25)
-
-
-def _worker_of(api: int) -> int:
-    children = subprocess.run(
-        ["pgrep", "-P", str(api), "-f", "app.cli worker"],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return int(children.stdout.split()[0])
-
-
-@pytest.fixture(scope="module")
-def with_worker(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    with LiveService(tmp_path_factory.mktemp("home"), worker=True) as live:
-        yield live
-
-
-def test_kill_of_the_worker_in_mid_training_leaves_the_job_to_be_claimed_again(
-    with_worker: LiveService,
-) -> None:
-    with with_worker.client() as client:
-        order = {"recipe": "quick", "steps": 100_000, "fingers": 8, "batch_fingers": 4}
-        job = client.post("/train", json=order)
-        assert job.status_code == 202, job.text
-        name = job.json()["job_id"]
-        at_work = _wait_for(client, name, lambda j: j["state"] == "running", 60)
-        assert at_work["attempt"] == 1
-        os.kill(_worker_of(with_worker.pid), signal.SIGKILL)
-        again = _wait_for(client, name, lambda j: j["attempt"] == 2, 60)
-        assert again["state"] == "running"
-
-        cancelled = client.post(f"/jobs/{name}:cancel")
-        assert cancelled.status_code in (200, 202), cancelled.text
-        ended = _wait_for(client, name, lambda j: j["state"] == "cancelled", 60)
-        assert ended["result"] is None
 
 
 def test_ctrl_c_ends_both_processes(tmp_path: Path) -> None:

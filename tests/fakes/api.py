@@ -22,6 +22,7 @@ from app.core.records import Scope
 from app.imaging.decode import ImageLimits
 from app.services.context import Actor, Recognition
 from app.services.indexes import SearchIndexes
+from app.services.job_files import JobFiles
 from app.services.keys import create_key
 from app.services.submit_training import TrainingFolders
 from app.services.upload_model import ModelIntake
@@ -72,6 +73,7 @@ class Api:
     models: FakeLiveModels
     readiness: FakeReadiness
     train_root: Path
+    job_files: JobFiles
     stopping: list[bool] = field(default_factory=list)
 
     def token(self, *scopes: Scope) -> str:
@@ -98,7 +100,7 @@ def running_api(
     store = open_store(folder / "store.sqlite3", bytes(32))
     models, readiness = FakeLiveModels(model("m1"), model("m2")), FakeReadiness()
     stopping: list[bool] = []
-    root = folder / "training"
+    root, files = folder / "training", JobFiles(folder)
     root.mkdir()
     taking = None if intake is None else intake(store)
     services = ApiServices(
@@ -107,6 +109,7 @@ def running_api(
         if taking is None
         else RegistryCatalogue(taking.registry),
         folders=TrainingFolders((root,)),
+        job_files=files,
         readiness=readiness,
         version=VersionFacts("1.2.3", "3.11", "none", "cpu"),
         limits=ApiLimits(max_body_bytes, images),
@@ -117,7 +120,7 @@ def running_api(
     app = create_app(services)
     try:
         with served(app) as address, httpx.Client(base_url=address, timeout=30) as client:
-            api = Api(app, client, store, models, readiness, root, stopping)
+            api = Api(app, client, store, models, readiness, root, files, stopping)
             client.headers.update(api.headers())
             yield api
     finally:

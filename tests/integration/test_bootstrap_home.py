@@ -11,7 +11,7 @@ import pytest
 
 from app.bootstrap.api import open_api
 from app.bootstrap.home import RegistryCatalogue, open_home
-from app.bootstrap.worker import _clear_ended, open_worker
+from app.bootstrap.worker import ENDED, clear_work, open_worker
 from app.core.errors import WhorlError
 from app.core.records import Job, JobState, ModelAlias
 from app.settings import Settings
@@ -124,8 +124,8 @@ def test_what_ended_jobs_left_is_removed(settings: Settings, tmp_path: Path) -> 
         for name in (*states, "unknown"):
             (tmp_path / "work" / name).mkdir(parents=True)
             (tmp_path / "work" / name / "latest.weights.h5").write_bytes(b"x")
-        _clear_ended(tmp_path / "work", home.store)
-        _clear_ended(tmp_path / "none", home.store)
+        clear_work(tmp_path / "work", home.store, ENDED)
+        clear_work(tmp_path / "none", home.store, ENDED)
     assert sorted(p.name for p in (tmp_path / "work").iterdir()) == ["q", "r"]
 
 

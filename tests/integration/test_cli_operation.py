@@ -15,6 +15,8 @@ from app.bootstrap.home import Home, open_home
 from app.cli.commands import app
 from app.core.clock import now_ms
 from app.core.records import Job, JobState, ModelAlias, Scope
+from app.services.job_curve import CurveKeeper
+from app.services.job_files import JobFiles
 from app.services.keys import authenticate
 from app.services.promote import complete_promotion
 from app.settings import Settings
@@ -120,6 +122,9 @@ def test_unknown_models_and_jobs_are_code_2(model_home: Path) -> None:
         (("models", "rollback"), "no_previous_model"),
         (("jobs", "show", "nothing"), "job_not_found"),
         (("jobs", "watch", "nothing"), "job_not_found"),
+        (("jobs", "log", "nothing"), "job_not_found"),
+        (("jobs", "curves", "nothing"), "job_not_found"),
+        (("jobs", "retry", "nothing"), "job_not_found"),
     ):
         result = whorl(*arguments)
         assert result.exit_code == 2
@@ -150,6 +155,34 @@ def test_a_job_is_listed_shown_watched_and_cancelled(model_home: Path) -> None:
     again = whorl("jobs", "cancel", "job1")
     assert again.exit_code == 2
     assert again.stderr.startswith("job_ended: ")
+
+
+def test_a_job_is_retried_and_its_log_and_curves_are_shown(
+    model_home: Path, tmp_path: Path
+) -> None:
+    with home() as opened, opened.store.write() as tx:
+        tx.jobs.add(Job("job1", "train", JobState.FAILED, {"steps": 5}, created_ms=now_ms()))
+    files = JobFiles(model_home)
+    keeper = CurveKeeper(files.curve("job1"))
+    keeper.note({"phase": "training", "epoch": 1, "step": 5, "loss": 0.5, "images_per_s": 9.0})
+    keeper.note({"phase": "evaluating"})
+    files.log("job1").write_text("one\ntwo\nthree\n")
+    files.work("job1").mkdir(parents=True)
+
+    assert whorl("jobs", "log", "job1", "--lines", "2").stdout == "two\nthree\n"
+    shown = whorl("jobs", "curves", "job1", "--json", "--png", str(tmp_path / "curves.png"))
+    (point,) = json.loads(shown.stdout)["points"]
+    assert (point["epoch"], point["loss"], point["validation_loss"]) == (1, 0.5, None)
+    assert "training" in shown.stderr
+    assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
+
+    again = whorl("jobs", "retry", "job1").stdout.strip()
+    assert json.loads(whorl("jobs", "curves", again, "--json").stdout)["points"] == [point]
+    order = json.loads(whorl("jobs", "show", again, "--json").stdout)["spec"]
+    assert order == {"steps": 5, "retry_of": "job1"}
+    assert files.work(again).is_dir()
+    refused = whorl("jobs", "retry", again)
+    assert (refused.exit_code, refused.stderr.split(":")[0]) == (2, "job_not_ended")
 
 
 def test_no_model_is_pruned_while_one_is_trained(model_home: Path) -> None:

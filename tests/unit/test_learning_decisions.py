@@ -174,8 +174,8 @@ def test_phases_tell_how_long_it_takes() -> None:
         {"phase": "growing", "done": 0, "of": 4, "eta_s": None},
         {"phase": "growing", "done": 1, "of": 4, "eta_s": 9.0},
         {
-            "phase": "training", "done": 3, "of": 8, "eta_s": None, "epoch": 1, "epochs": 2,
-            "loss": 0.12346, "images_per_s": 55.5,
+            "phase": "training", "done": 3, "of": 8, "step": 3, "eta_s": None,
+            "epoch": 1, "epochs": 2, "loss": 0.12346, "images_per_s": 55.5,
         },
     ]  # fmt: skip
 

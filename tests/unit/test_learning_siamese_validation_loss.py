@@ -11,10 +11,11 @@ import pytest
 
 from app.core.types import FloatArray
 from app.learning.siamese import protocol
-from app.learning.siamese.fit import VALIDATION_PAIRS, FitLimits, FittedSiamese, fit_siamese
+from app.learning.siamese.fit import FitLimits, FittedSiamese, fit_siamese
 from app.learning.siamese.network import embed_pixels
 from app.learning.siamese.pairing import Pairs, PairSampler
 from app.learning.siamese.recipe import FitSchedule, LossKind, LossParams, PairingParams
+from app.learning.siamese.validation import VALIDATION_PAIRS
 from tests.fakes.siamese import CLASSES, TINY, bars, fitted, ignore
 
 

@@ -228,17 +228,28 @@ def test_losing_the_race_to_the_name_is_no_failure(
     assert hidden(registry, tmp_path / "models") == []
 
 
-def test_prune_leaves_those_at_work_alone(registry: Registry, tmp_path: Path) -> None:
-    registry.publish(draft(), FILES)
-    young, old = tmp_path / "models" / ".publish-young", tmp_path / "models" / ".publish-old"
-    for folder in (young, old):
-        folder.mkdir()
-        (folder / "encoder.safetensors").write_bytes(b"half")
-    long_ago = time.time() - 7200
-    os.utime(old, (long_ago, long_ago))
-    registry.prune(registry.ids())
-    assert young.is_dir()
-    assert not old.exists()
+@pytest.mark.parametrize("clean", ["sweep", "prune"])
+def test_what_killed_processes_left_goes_and_those_at_work_are_let_be(
+    registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, clean: str
+) -> None:
+    (tmp_path / "models" / ".publish-dead").mkdir(parents=True)
+    (tmp_path / "models" / ".publish-dead" / "encoder.safetensors").write_bytes(b"half")
+    other, rename = Registry(tmp_path / "models"), Path.rename
+
+    def clean_first(path: Path, target: Path) -> Path:
+        monkeypatch.setattr(Path, "rename", rename)
+        other.sweep() if clean == "sweep" else other.prune(())
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", clean_first)
+    made = registry.publish(draft(), FILES)
+    assert registry.verify(made.id) == made
+    assert [folder.name for folder in (tmp_path / "models").iterdir()] == [made.id]
+
+
+def test_there_is_nothing_to_sweep_where_nothing_was_published(tmp_path: Path) -> None:
+    Registry(tmp_path / "models").sweep()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_what_is_no_model_is_neither_listed_nor_deleted(registry: Registry, tmp_path: Path) -> None:

@@ -1,9 +1,13 @@
 from __future__ import annotations
 
+import errno
 import logging
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +17,8 @@ from app.core.clock import now_ms
 from app.core.errors import InvalidInput, LeaseLost, Overloaded
 from app.core.ports import Store
 from app.core.records import Job, JobState
+from app.services.job_curve import read_curve
+from app.services.job_files import JobFiles
 from app.storage import open_store
 from app.worker import heartbeat
 from app.worker.heartbeat import Heartbeat
@@ -270,3 +276,250 @@ def test_no_heartbeat_outlives_its_job(store: Store) -> None:
     for handler in (failing(ValueError()), failing(InvalidInput("x"))):
         worker(store, handler).run_one()
     assert not [t for t in threading.enumerate() if t.name == "heartbeat"]
+
+
+# --- work that does not stop, and a process that is spent ----------------------------------------
+
+
+def leaving(store: Store, handler: Handler, **changed: Any) -> tuple[Worker, threading.Event]:
+    left = threading.Event()
+    made = Worker(store, {"train": handler}, threading.Event(), "w1", leave=left.set)
+    return replace(made, **changed), left
+
+
+@pytest.mark.parametrize(
+    ("reason", "ends_as"),
+    [
+        ("cancelled", JobState.CANCELLED),
+        ("stopping", JobState.QUEUED),
+        ("claimed by another", JobState.RUNNING),
+    ],
+)
+def test_work_that_does_not_stop_is_left_behind(
+    store: Store, monkeypatch: pytest.MonkeyPatch, reason: str, ends_as: JobState
+) -> None:
+    monkeypatch.setattr(heartbeat, "LEAVE_AFTER_S", 0.2)
+    stopping, released = threading.Event(), threading.Event()
+    found: list[JobState] = []
+
+    def handle(job: Job, sink: Sink) -> Finish:
+        sink({"phase": "compiling"})
+        if reason == "stopping":
+            stopping.set()
+        with store.write() as tx:
+            if reason == "cancelled":
+                tx.jobs.request_cancel(job.id, now_ms())
+            elif reason == "claimed by another":
+                tx.jobs.claim("w2", ["train"], now_ms() + 60_000, 60_000)
+        assert left.wait(WAIT_S)  # says nothing, and would go on for minutes
+        found.append(stored(store).state)
+        released.set()
+        return concluded(store, job, {"from": "w1"})
+
+    worker, left = leaving(store, handle, stopping=stopping)
+    worker.run_one()
+    assert released.is_set()
+    assert found == [ends_as]
+    assert stored(store).state is ends_as  # what the work does afterwards counts no more
+    assert stored(store).result is None
+
+
+def test_work_that_stops_in_time_is_not_left(store: Store) -> None:
+    def handle(job: Job, sink: Sink) -> Finish:
+        with store.write() as tx:
+            tx.jobs.request_cancel(job.id, now_ms())
+        until(sink)
+        return concluded(store, job, {})
+
+    worker, left = leaving(store, handle)
+    worker.run_one()
+    assert stored(store).state is JobState.CANCELLED
+    assert not left.is_set()
+
+
+def test_silent_work_hears_of_its_cancellation_before_the_next_beat(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(heartbeat, "BEAT_S", 3600.0)
+    monkeypatch.setattr(heartbeat, "LOOK_S", 0.05)
+    monkeypatch.setattr(heartbeat, "LEAVE_AFTER_S", 0.1)
+
+    def handle(job: Job, sink: Sink) -> Finish:
+        sink({"phase": "compiling"})
+        for _ in range(WAIT_S * 100):
+            if stored(store).progress:
+                break
+            time.sleep(0.01)
+        with store.write() as tx:
+            tx.jobs.request_cancel(job.id, now_ms())
+        assert left.wait(WAIT_S)
+        return concluded(store, job, {})
+
+    worker, left = leaving(store, handle)
+    worker.run_one()
+    assert stored(store).state is JobState.CANCELLED
+
+
+class ResourceExhaustedError(Exception):
+    """As TensorFlow names it, and nothing here loads TensorFlow."""
+
+
+SHORT = [
+    MemoryError("Unable to allocate 50.0 MiB"),
+    ResourceExhaustedError("OOM when allocating tensor"),
+    BrokenProcessPool("a child process terminated abruptly"),
+    OSError(errno.ENOMEM, "Cannot allocate memory"),
+    ImportError("libx.so: failed to map segment from shared object"),
+    RuntimeError("can't start new thread"),
+]
+
+
+@pytest.mark.parametrize("error", SHORT, ids=lambda error: type(error).__name__)
+def test_want_of_memory_is_tried_again_in_a_fresh_process_and_then_fails(
+    store: Store, error: Exception
+) -> None:
+    for attempt in (1, 2, 3):
+        worker, left = leaving(store, failing(error))
+        assert worker.run_one() is True
+        assert left.is_set()
+        job = stored(store)
+        assert job.attempt == attempt
+        assert job.state is (JobState.FAILED if attempt == 3 else JobState.QUEUED)
+        assert job.problem is not None
+        assert job.problem["slug"] == "out_of_memory"
+        assert "WHORL_WORKER_MEMORY_MB" in job.problem["detail"]
+    assert worker.run_one() is False
+
+
+@pytest.mark.parametrize("error", [ValueError("memory"), OSError(errno.ENOSPC, "no space")])
+def test_other_failures_are_not_tried_again(store: Store, error: Exception) -> None:
+    worker, left = leaving(store, failing(error))
+    worker.run_one()
+    assert (stored(store).state, stored(store).attempt) == (JobState.FAILED, 1)
+    assert not left.is_set()
+
+
+# --- what is kept of a job -----------------------------------------------------------------------
+
+
+def test_what_is_said_of_a_job_is_kept_with_it(
+    store: Store, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    files = JobFiles(tmp_path)
+    fitting = {"phase": "training", "epochs": 2, "images_per_s": 10.0, "of": 4}
+
+    def handle(job: Job, sink: Sink) -> Finish:
+        sink({"phase": "reading"})
+        sink({"phase": "reading", "notes": ["3 files were left out"]})
+        for step in (1, 2, 3, 4):
+            at = {"step": step, "done": step, "epoch": (step + 1) // 2, "loss": 1.0 / step}
+            sink(fitting | at)
+        logging.getLogger("elsewhere").warning("something odd")
+        sink({"phase": "evaluating"})
+        return concluded(store, job, {"model_id": "abc"})
+
+    worker, _ = leaving(store, handle, files=files)
+    worker.run_one()
+    logging.getLogger("elsewhere").warning("after the job")
+    lines = files.last_lines("j1", 100)
+    said = [line.split(" ", 2)[2] for line in lines]
+    assert said == [
+        "job j1 claimed (attempt 1 of 3)",
+        "phase: reading",
+        "3 files were left out",
+        "phase: training",
+        "epoch 1 of training: loss 0.5, 10 images/s",
+        "something odd",
+        "epoch 2 of training: loss 0.25, 10 images/s",
+        "phase: evaluating",
+        "job j1 succeeded",
+    ]
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", lines[0].split()[0])
+    assert [(p.epoch, p.step, p.loss) for p in read_curve(files.curve("j1"))] == [
+        (1, 2, 0.5),
+        (2, 4, 0.25),
+    ]
+
+
+def test_the_log_says_why_a_job_runs_again(
+    store: Store, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    worker, _ = leaving(store, failing(MemoryError("too much")), files=JobFiles(tmp_path))
+    worker.run_one()
+    worker.run_one()
+    text = "\n".join(JobFiles(tmp_path).last_lines("j1", 1000))
+    assert text.count("Traceback") == 2
+    assert text.count("the attempt before: The memory did not suffice") == 1
+
+
+def test_the_log_of_a_job_has_its_bounds(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    monkeypatch.setattr("app.worker.job_log.LOG_BYTES", 2000)
+    files = JobFiles(tmp_path)
+
+    def handle(job: Job, sink: Sink) -> Finish:
+        for number in range(1000):
+            logging.getLogger("elsewhere").info("line %d", number)
+        return concluded(store, job, {})
+
+    worker, _ = leaving(store, handle, files=files)
+    worker.run_one()
+    kept = sum(path.stat().st_size for path in files.log("j1").parent.iterdir())
+    assert kept <= 4200
+    lines = files.last_lines("j1", 20)
+    assert len(lines) == 20
+    assert lines[-2].endswith("line 999")
+    assert files.last_lines("j2", 20) == []
+
+
+def test_the_work_sees_the_order_alone(store: Store) -> None:
+    with store.write() as tx:
+        tx.jobs.request_cancel("j1", now_ms())
+        tx.jobs.add(Job("j2", "train", JobState.QUEUED, {"steps": 3, "retry_of": "j1"}))
+    seen: list[dict[str, Any]] = []
+
+    def handle(job: Job, sink: Sink) -> Finish:
+        seen.append(job.spec)
+        return concluded(store, job, {})
+
+    worker(store, handle).run_one()
+    assert seen == [{"steps": 3}]
+
+
+def test_two_workers_have_one_job_at_a_time(store: Store) -> None:
+    with store.write() as tx:
+        for number in range(2, 5):
+            tx.jobs.add(Job(f"j{number}", "train", JobState.QUEUED, {}, created_ms=number))
+    at_work: list[str] = []
+    done: list[str] = []
+
+    def handle(job: Job, sink: Sink) -> Finish:
+        at_work.append(job.id)
+        assert at_work == [job.id]
+        time.sleep(0.05)
+        at_work.remove(job.id)
+        done.append(job.id)
+        return concluded(store, job, {})
+
+    def work(name: str) -> None:
+        busy = Worker(store, {"train": handle}, threading.Event(), name)
+        for _ in range(WAIT_S * 100):
+            if len(done) == 4:
+                return
+            busy.run_one()
+            time.sleep(0.01)
+
+    threads = [threading.Thread(target=work, args=(name,)) for name in ("w1", "w2")]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert done == ["j1", "j2", "j3", "j4"]
+    with store.read() as tx:
+        ended = [tx.jobs.get(f"j{number}") for number in range(1, 5)]
+    assert {job.state for job in ended if job} == {JobState.SUCCEEDED}
+    assert {job.attempt for job in ended if job} == {1}

@@ -1,22 +1,25 @@
-"""``/jobs``: look up, cancel, follow."""
+"""``/jobs``: look up, cancel, retry, follow; curve and log."""
 
 from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Header, Request
+from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
 from app.api.auth import require
+from app.api.forms import JSON
 from app.api.names import JobPath
 from app.api.openapi import failures
 from app.api.paging import Page, WantedWindow, page
-from app.api.resources import JobAnswer
+from app.api.resources import CurveAnswer, JobAnswer, LogAnswer
 from app.api.sse import Pace, job_events
-from app.api.state import Services
+from app.api.state import ApiServices, Services
+from app.api.trace import address
 from app.core.records import Job, Scope
 from app.services import jobs as use_case
 from app.services.context import Actor
+from app.services.job_curve import CurvePoint, curve_of, curve_png
 
 router = APIRouter(prefix="/jobs", tags=["training"])
 
@@ -30,6 +33,13 @@ _EVENT = {
         "data": {"type": "string", "contentMediaType": "application/json"},
     },
     "required": ["id", "event", "data"],
+}
+PNG = "image/png"
+_PICTURE: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "The picture.",
+        "content": {PNG: {"schema": {"type": "string", "format": "binary"}}},
+    }
 }
 _EVENTS: dict[int | str, dict[str, Any]] = {
     200: {
@@ -58,6 +68,56 @@ def cancel_job(
 ) -> JobAnswer:
     """Cancel a queued job at once; ask a running one to stop."""
     return JobAnswer.of(use_case.cancel_job(services.recognition.store, actor, job_id))
+
+
+@router.post(
+    "/{job_id}:retry",
+    status_code=202,
+    response_model=JobAnswer,
+    responses=failures(404, 409),
+)
+def retry_job(
+    request: Request,
+    services: Services,
+    actor: Annotated[Actor, require(Scope.TRAIN)],
+    job_id: JobPath,
+) -> Response:
+    """Queue the order of a failed or cancelled job again, as a new job."""
+    store, files = services.recognition.store, services.job_files
+    answer = JobAnswer.of(use_case.retry_job(store, actor, files, job_id))
+    location = {"Location": address(request, f"/jobs/{answer.job_id}")}
+    return Response(answer.model_dump_json(), 202, location, media_type=JSON)
+
+
+@router.get("/{job_id}/curves", responses=failures(404))
+def get_curves(services: Services, _: _Reader, job_id: JobPath) -> CurveAnswer:
+    """Loss and pace of a training job, epoch by epoch, as far as it has come."""
+    return CurveAnswer.of(job_id, _curve(services, job_id))
+
+
+@router.get(
+    "/{job_id}/curves.png", response_class=Response, responses={**_PICTURE, **failures(404)}
+)
+def draw_curves(services: Services, _: _Reader, job_id: JobPath) -> Response:
+    """The same as a picture."""
+    return Response(curve_png(_curve(services, job_id)), media_type=PNG)
+
+
+def _curve(services: ApiServices, job_id: str) -> list[CurvePoint]:
+    store, manifest = services.recognition.store, services.catalogue.manifest
+    return curve_of(store, services.job_files, manifest, job_id)
+
+
+@router.get("/{job_id}/log", responses=failures(404))
+def get_log(
+    services: Services,
+    _: _Reader,
+    job_id: JobPath,
+    lines: Annotated[int, Query(ge=1, le=10_000, description="How many of the newest.")] = 200,
+) -> LogAnswer:
+    """What the worker logged while it had the job: the newest lines, the oldest of them first."""
+    use_case.get_job(services.recognition.store, job_id)
+    return LogAnswer(job_id=job_id, lines=services.job_files.last_lines(job_id, lines))
 
 
 @router.get(

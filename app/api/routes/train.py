@@ -48,8 +48,8 @@ def train(
     def render(job: Job) -> str:
         return JobAnswer.of(job).model_dump_json()
 
-    spec = TrainingSpec.from_dict(body.model_dump())
-    order = SubmitTraining(spec=spec, reply=call.keeper(202, render))
+    spec = TrainingSpec.from_dict(body.model_dump(exclude={"on_conflict"}))
+    order = SubmitTraining(spec, call.keeper(202, render), body.on_conflict)
     job = submit_training(store, actor, order, services.folders)
     return _accepted(request, render(job), {})
 

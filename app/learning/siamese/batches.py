@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import keras
 import numpy as np
@@ -45,6 +46,16 @@ class Batches:
             apart = self._class_distances(encoder) if hard else None
             self.pairs = self._sampler.draw(pairing, self._rng, apart)
         return Epoch(*twin_layout(self.pairs, batch), 2 * batch)
+
+    @property
+    def draws(self) -> dict[str, Any]:
+        """State of the draws so far, JSON-ready; to be set after the first epoch of a fit that goes
+        on where another has ended."""
+        return dict(self._rng.bit_generator.state)
+
+    @draws.setter
+    def draws(self, state: dict[str, Any]) -> None:
+        self._rng.bit_generator.state = state
 
     def looked_at(self) -> Pairs | None:
         """Some pairs for the diagnosis; None where the pictures make none."""

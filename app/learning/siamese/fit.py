@@ -2,34 +2,35 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Self
 
 import keras
 import numpy as np
-from keras import layers, ops
 
 from app.core.errors import WhorlError
 from app.core.params import Matching
 from app.learning.fit import FitProgress, Watch
 from app.learning.siamese.batches import Batches, Epoch
+from app.learning.siamese.checkpoint import Checkpoint
 from app.learning.siamese.diagnosis import Symptom, diagnose
 from app.learning.siamese.heads import (
-    PairHead,
     finished_matching,
-    pair_losses,
     training_head,
 )
 from app.learning.siamese.network import compiled_siamese, embed_pixels, new_picture_encoder
-from app.learning.siamese.pairing import Pairs, PairSampler
+from app.learning.siamese.pairing import Pairs
 from app.learning.siamese.pictures import LabelledPictures
-from app.learning.siamese.recipe import PAIR_LOSSES, LossParams, PairingParams, SiameseRecipe
+from app.learning.siamese.recipe import SiameseRecipe
+from app.learning.siamese.validation import ValidationLoss
 from app.networks.layer_stack import ends_in_relu
 
-VALIDATION_PAIRS = 2000
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +42,7 @@ class SiameseEpoch:
         validation_loss: of validation pairs as they are; NaN where the loss is not one of pairs.
         images_per_s: pictures through the network.
         symptoms: what ``diagnosis`` found.
+        step: batches seen at its end, from the first epoch on.
     """
 
     number: int
@@ -48,6 +50,7 @@ class SiameseEpoch:
     validation_loss: float
     images_per_s: float
     symptoms: tuple[Symptom, ...] = ()
+    step: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,11 +85,36 @@ class FitLimits:
 NO_LIMITS = FitLimits()
 
 
+@dataclass(slots=True)
+class _Course:
+    """How far a fit has come; kept with its weights after every epoch."""
+
+    epochs: list[SiameseEpoch] = field(default_factory=list)
+    train_s: float = 0.0
+    stopped: str = ""
+
+    def facts(self, draws: dict[str, Any]) -> dict[str, Any]:
+        """JSON-ready, with the state of the draws."""
+        return asdict(self) | {"draws": draws}
+
+    @classmethod
+    def of(cls, facts: dict[str, Any]) -> Self:
+        """Read what ``facts`` gave."""
+        epochs = [
+            SiameseEpoch(**told | {"symptoms": tuple(Symptom(**one) for one in told["symptoms"])})
+            for told in facts["epochs"]
+        ]
+        return cls(epochs, facts["train_s"], facts["stopped"])
+
+
 class _Progress(keras.callbacks.Callback):  # type: ignore[misc]
-    def __init__(self, recipe: SiameseRecipe, watch: Watch, steps: int, images: int) -> None:
+    def __init__(
+        self, recipe: SiameseRecipe, watch: Watch, steps: int, images: int, epochs_before: int
+    ) -> None:
         super().__init__()
         self._watch, self._steps, self._images = watch, steps, images
-        self._epochs, self._done, self._start = recipe.schedule.epochs, 0, time.monotonic()
+        self._epochs, self._start = recipe.schedule.epochs, time.monotonic()
+        self._before = self._done = steps * epochs_before
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:  # noqa: ARG002
         self._done += 1
@@ -96,7 +124,7 @@ class _Progress(keras.callbacks.Callback):  # type: ignore[misc]
                 f"the fit diverged at step {self._done}: its loss is not a number any more",
                 slug="fit_diverged",
             )
-        pace = self._done / max(time.monotonic() - self._start, 1e-6)
+        pace = (self._done - self._before) / max(time.monotonic() - self._start, 1e-6)
         steps = self._steps * self._epochs
         epoch = (self._done - 1) // self._steps + 1
         eta_s = (steps - self._done) / pace
@@ -114,6 +142,7 @@ def fit_siamese(
     base: keras.Model | None = None,
     limits: FitLimits = NO_LIMITS,
     told: Callable[[SiameseEpoch], None] | None = None,
+    backup: Path | None = None,
 ) -> FittedSiamese:
     """Train an encoder by a recipe.
 
@@ -122,7 +151,10 @@ def fit_siamese(
         watch: told the progress after every batch; may raise to stop.
         dtype: policy of the products in training.
         base: an encoder to begin with; layers of the same name and shape are taken over.
-        told: every epoch as it ends, with what the diagnosis found.
+        told: every epoch as it ends, with what the diagnosis found; of a fit that goes on, first
+            those that it has behind it.
+        backup: a folder for the state after every epoch; a fit that finds its own there goes on
+            with the next epoch as if it had never stopped. Whoever gave the folder removes it.
 
     Raises:
         WhorlError: the fit diverged (``fit_diverged``).
@@ -136,26 +168,44 @@ def fit_siamese(
     steps = math.ceil(len(epoch.rows) / epoch.batch)
     of = recipe.schedule.epochs
     siamese = compiled_siamese(recipe, encoder, head, train.pixels, steps * of)
-    judged = _ValidationLoss(recipe, validation)
-    progress = _Progress(recipe, watch, steps, epoch.batch)
-    epochs: list[SiameseEpoch] = []
-    train_s, stopped = 0.0, ""
-    while not stopped and len(epochs) < of:
-        if epochs:
+    kept = Checkpoint(backup, siamese, recipe, train)
+    course = _restored(kept, batches, told)
+    judged = ValidationLoss(recipe, validation)
+    progress = _Progress(recipe, watch, steps, epoch.batch, len(course.epochs))
+    while not course.stopped and len(course.epochs) < of:
+        if course.epochs:
             epoch = batches.next(encoder)
         loss, took = _step_through(siamese, epoch, progress)
-        train_s += took
-        symptoms = _symptoms(recipe, encoder, train, batches, loss)
-        pace = len(epoch.rows) / took
-        epochs.append(
-            SiameseEpoch(len(epochs) + 1, loss, judged(encoder, head), pace, tuple(symptoms))
+        course.train_s += took
+        symptoms = tuple(_symptoms(recipe, encoder, train, batches, loss))
+        pace, number = len(epoch.rows) / took, len(course.epochs) + 1
+        course.epochs.append(
+            SiameseEpoch(number, loss, judged(encoder, head), pace, symptoms, number * steps)
         )
+        course.stopped = _why_stop(recipe, course.epochs, course.train_s, limits)
+        kept.keep(course.facts(batches.draws))
         if told is not None:
-            told(epochs[-1])
-        stopped = _why_stop(recipe, epochs, train_s, limits)
+            told(course.epochs[-1])
     finished = new_picture_encoder(recipe)
     finished.set_weights(encoder.get_weights())
-    return FittedSiamese(finished, finished_matching(recipe, head), tuple(epochs), stopped, train_s)
+    matching = finished_matching(recipe, head)
+    return FittedSiamese(finished, matching, tuple(course.epochs), course.stopped, course.train_s)
+
+
+def _restored(
+    kept: Checkpoint, batches: Batches, told: Callable[[SiameseEpoch], None] | None
+) -> _Course:
+    """The course of the fit so far; an empty one where it begins."""
+    facts = kept.restore()
+    if facts is None:
+        return _Course()
+    batches.draws = facts["draws"]
+    course = _Course.of(facts)
+    log.info("the fit goes on after epoch %d", len(course.epochs))
+    if told is not None:
+        for epoch in course.epochs:
+            told(epoch)
+    return course
 
 
 def _step_through(siamese: keras.Model, epoch: Epoch, progress: _Progress) -> tuple[float, float]:
@@ -184,35 +234,6 @@ def take_over(base: keras.Model, encoder: keras.Model) -> list[str]:
             layer.set_weights(other.get_weights())
             taken.append(layer.name)
     return taken
-
-
-class _ValidationLoss:
-    """The loss of fixed validation pairs; NaN without genuine ones, or where it is not of pairs."""
-
-    def __init__(self, recipe: SiameseRecipe, validation: LabelledPictures) -> None:
-        self._loss = recipe.loss
-        if self._loss.kind == "batch_contrastive":  # over pairs it is the plain contrastive loss
-            self._loss = LossParams("contrastive", margin=self._loss.margin)
-        rng = np.random.default_rng(0)
-        sampler = PairSampler(validation, recipe.data.mixed_conditions)
-        balanced = PairingParams("balanced", pairs=VALIDATION_PAIRS)
-        twice = recipe.pairing.kind == "each_twice"
-        self._known = sampler.has_genuine
-        if not self._known:
-            return
-        drawn = sampler.draw(recipe.pairing if twice else balanced, rng)
-        used, places = np.unique(np.concatenate([drawn.first, drawn.second]), return_inverse=True)
-        self._pixels = validation.pixels[used]
-        self._places, self._same = places, drawn.same.astype(np.float32)
-
-    def __call__(self, encoder: keras.Model, head: layers.Layer | None) -> float:
-        if self._loss.kind not in PAIR_LOSSES or not self._known:
-            return math.nan
-        judge = head if isinstance(head, PairHead) else PairHead(self._loss)
-        cells = embed_pixels(encoder, self._pixels)[self._places]
-        same = ops.convert_to_tensor(self._same)
-        found = pair_losses(self._loss, judge(ops.convert_to_tensor(cells)), same)
-        return float(ops.convert_to_numpy(ops.mean(found)))
 
 
 def _symptoms(

@@ -15,7 +15,6 @@ from app.evaluation.plots import training_curve_png
 from app.evaluation.report import Evaluation
 from app.learning.contact_sheets import keep_sheets
 from app.learning.export import draft_manifest, model_files
-from app.learning.fit import FitProgress
 from app.learning.gate import GateDecision, Judged, decide
 from app.learning.progress import Phases, Sink
 from app.learning.siamese.beginning import (
@@ -67,7 +66,8 @@ class PictureOrder:
         champion: the model in service, where it is of the recipe's kind.
         tunes_champion: whether its weights are begun with, if its split is the same.
         transfer: finds the model that gives the weights of those layers that fit.
-        backup: where contact sheets are left before the fit.
+        backup: where contact sheets are left before the fit, and the fit's state after every epoch,
+            to resume.
     """
 
     recipe: SiameseRecipe
@@ -94,24 +94,20 @@ class _Course:
     """What is told of the fit as it goes, and what is remembered of it for the manifest."""
 
     phases: Phases
-    step: int = 0
     epochs: list[dict[str, Any]] = field(default_factory=list)
     symptoms: FirstShown = field(default_factory=FirstShown)
-
-    def watch(self, at: FitProgress) -> None:
-        self.step = at.step
-        self.phases.fitting(at)
 
     def told(self, epoch: SiameseEpoch) -> None:
         self.epochs.append(
             {
-                "step": self.step,
+                "step": epoch.step,
                 "loss": epoch.loss,
                 "validation_loss": epoch.validation_loss,
                 "images_per_s": epoch.images_per_s,
                 "symptoms": [symptom.name for symptom in epoch.symptoms],
             }
         )
+        self.phases.judged(epoch.number, epoch.validation_loss)
         for symptom in self.symptoms.note(epoch.number, epoch.symptoms):
             self.phases.diagnosed(symptom.detail)
 
@@ -213,15 +209,18 @@ def _read(order: PictureOrder, phases: Phases) -> tuple[PictureOrder, _Read]:
 
 def _fit(order: PictureOrder, read: _Read, course: _Course) -> FittedSiamese:
     base = read.beginning.base
+    begun_with = "scratch" if base is None else base.id
     with order.device.scope():
         return fit_siamese(
             order.recipe,
             read.parts[0],
             read.parts[1],
-            course.watch,
+            course.phases.fitting,
             dtype=training_dtype(order.device),
             base=None if base is None else base.encoder,
             told=course.told,
+            # The champion may be another one when the fit goes on.
+            backup=None if order.backup is None else order.backup / begun_with,
         )
 
 
