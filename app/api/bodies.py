@@ -18,12 +18,13 @@ from pydantic import (
     model_validator,
 )
 
-from app.api.names import GALLERY, MODEL, PERSON, PLAIN_TEXT, TEMPLATE
+from app.api.names import GALLERY, HEX, MODEL, PERSON, PLAIN_TEXT, TEMPLATE
 from app.api.recipe_field import NameOrRecipe
 from app.core.records import ImagePolicy, Scope
 from app.imaging.resolution import MAX_DPI, MIN_DPI
+from app.learning.recipes import LARGEST_SYNTHETIC_SHARE
 from app.services.outcomes import OnDuplicate
-from app.services.training_spec import Base, Data, Prints, Promote
+from app.services.training_spec import MAX_DATASETS, Base, Data, Prints, Promote
 
 
 def _decode_base64(value: Any) -> Any:
@@ -236,6 +237,25 @@ class TrainBody(Body):
         description="Where synthetic impressions are made: by the processors ahead of the step, or "
         "by the network's device as part of it; `auto` is the device if that is a GPU.",
     )
+    datasets: list[Annotated[str, Field(pattern=HEX)]] | None = Field(
+        None,
+        min_length=1,
+        max_length=MAX_DATASETS,
+        description="Ids of uploaded data sets; `data` need not be given then.",
+    )
+    synthetic_share: float | None = Field(
+        None,
+        ge=0,
+        le=LARGEST_SYNTHETIC_SHARE,
+        description="Of the fingers of a training on own prints, those that are synthetic.",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _datasets_are_data(cls, fields: Any) -> Any:
+        if isinstance(fields, dict) and "data" not in fields and fields.get("datasets"):
+            return fields | {"data": "datasets"}
+        return fields
 
     @field_validator("pattern")
     @classmethod
@@ -245,6 +265,18 @@ class TrainBody(Body):
         except (re.error, OverflowError, RecursionError) as error:
             raise ValueError(f"is not a regular expression: {error}") from None
         return pattern
+
+
+class DatasetBody(Body):
+    """What an uploaded archive is called, and how its labels are read."""
+
+    name: str = Field(pattern=PLAIN_TEXT, max_length=100, examples=["front door, spring"])
+    pattern: Annotated[str, Field(pattern=PLAIN_TEXT, max_length=200)] | None = Field(
+        None,
+        description="Regular expression that finds the labels in a file's name.",
+        examples=[r"(?P<finger>\d+)_\d+"],
+    )
+    dpi: SensorDpi | None = Field(None, description="Resolution of images that do not say theirs.")
 
 
 class GalleryBody(Body):

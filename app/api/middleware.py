@@ -86,7 +86,11 @@ class RequestContext:
 
 
 class BodyLimit:
-    """Refuse bodies beyond a size: by Content-Length before the first byte, else by counting."""
+    """Refuse bodies beyond a size: by Content-Length before the first byte, else by counting.
+
+    A route that takes larger ones says so in the request's state, as ``max_body_bytes``, before it
+    asks for the first byte.
+    """
 
     def __init__(self, app: ASGIApp, max_bytes: int) -> None:
         self._app = app
@@ -98,27 +102,30 @@ class BodyLimit:
             await self._app(scope, receive, send)
             return
         declared = _content_length(Headers(scope=scope))
+        state = scope.setdefault("state", {})
         received = 0
 
         async def limited_receive() -> Message:
             nonlocal received
-            if declared > self._max_bytes:
-                raise self._too_large()
+            most = state.get("max_body_bytes", self._max_bytes)
+            if declared > most:
+                raise _too_large(most)
             message = await receive()
             if message["type"] == "http.request":
                 received += len(message.get("body", b""))
-                if received > self._max_bytes:
-                    raise self._too_large()
+                if received > most:
+                    raise _too_large(most)
             return message
 
         await self._app(scope, limited_receive, send)
 
-    def _too_large(self) -> WhorlError:
-        return InvalidInput(
-            f"The body is larger than {self._max_bytes} bytes; send fewer or smaller images.",
-            slug="request_too_large",
-            max_bytes=self._max_bytes,
-        )
+
+def _too_large(max_bytes: int) -> WhorlError:
+    return InvalidInput(
+        f"The body is larger than {max_bytes} bytes; send fewer or smaller images.",
+        slug="request_too_large",
+        max_bytes=max_bytes,
+    )
 
 
 def _request_id(headers: Headers) -> str:

@@ -10,6 +10,7 @@ from fastapi import Depends, Request
 
 from app.api.metrics import Metrics
 from app.services.context import Recognition
+from app.services.create_dataset import DatasetTools
 from app.services.models import ModelCatalogue
 from app.services.submit_training import TrainingFolders
 
@@ -62,6 +63,7 @@ class ApiServices:
         recognition: store, models, indexes, limits.
         catalogue: the models on disk.
         folders: which folders may be trained on.
+        datasets: records and files of uploaded data sets, and how much may be uploaded.
         readiness: asked at every ``/health/ready``; must be quick and must not raise.
         version: facts for ``/version``.
         limits: what a request may ask for.
@@ -72,6 +74,7 @@ class ApiServices:
     recognition: Recognition
     catalogue: ModelCatalogue
     folders: TrainingFolders
+    datasets: DatasetTools
     readiness: Callable[[], Readiness]
     version: VersionFacts
     limits: ApiLimits

@@ -42,6 +42,7 @@ def _training_handler(settings: Settings, home: Home) -> Handler:
             find_device(settings.device),
             training_folders(settings),
             settings.datasets,
+            home.dataset_files,
             work / job.id,
         )
         outcome = train_model(tools, TrainingSpec.from_dict(job.spec), sink)

@@ -11,6 +11,7 @@ from collections.abc import Collection, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
+from app.core.datasets import Datasets
 from app.core.loaded_model import PRINTS, CalibrationTable, Embedder, LoadedModel, PoseFinder
 from app.core.records import (
     ApiKey,
@@ -33,6 +34,7 @@ __all__ = [
     "Aliases",
     "AuditLog",
     "CalibrationTable",
+    "Datasets",
     "Embedder",
     "Galleries",
     "Jobs",
@@ -179,6 +181,10 @@ class Jobs(Protocol):
         """A queued job is cancelled at once, a running one is asked to stop."""
         ...
 
+    def unended(self) -> list[Job]:
+        """Jobs that wait or are at work, oldest first."""
+        ...
+
 
 class Keys(Protocol):
     """API keys by id."""
@@ -225,6 +231,8 @@ class Transaction(Protocol):
     def audit(self) -> AuditLog: ...
     @property
     def replies(self) -> Replies: ...
+    @property
+    def datasets(self) -> Datasets: ...
 
 
 class Store(Protocol):

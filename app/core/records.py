@@ -149,6 +149,8 @@ class Scope(StrEnum):
     AUDIT_READ = "audit:read"
     METRICS_READ = "metrics:read"
     SCORE_READ = "score:read"
+    DATASETS_READ = "datasets:read"
+    DATASETS_WRITE = "datasets:write"
 
 
 @dataclass(frozen=True, slots=True)

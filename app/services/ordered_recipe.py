@@ -14,7 +14,15 @@ SEEDS_APART = 10
 SEEDS_FROM = 1_000_000
 
 ONLY_FOR_PICTURES = ("epochs", "transfer")
-ONLY_FOR_PRINTS = ("dpi", "fingers", "steps", "batch_fingers", "calibration_fingers")
+ONLY_FOR_PRINTS = (
+    "dpi",
+    "fingers",
+    "steps",
+    "batch_fingers",
+    "calibration_fingers",
+    "datasets",
+    "synthetic_share",
+)
 
 
 def recipe_of(spec: TrainingSpec) -> AnyRecipe:

@@ -14,6 +14,7 @@ from app.learning.siamese.archives import is_archive
 from app.learning.siamese.recipe import SiameseRecipe
 from app.services import audit, idempotency
 from app.services.context import Actor
+from app.services.datasets import existing_dataset
 from app.services.ordered_recipe import recipe_of
 from app.services.training_spec import TrainingSpec
 
@@ -86,6 +87,7 @@ def submit_training(
     Raises:
         InvalidInput: the recipe is unknown or has no use for a field of the order, or the folder
             may not be used.
+        NotFound: there is no such data set (``dataset_not_found``).
         Conflict: the idempotency key was used meanwhile.
     """
     spec = request.spec
@@ -96,6 +98,8 @@ def submit_training(
         resolve(spec.folder)
     job = Job(new_id(), KIND, JobState.QUEUED, spec.to_dict(), created_ms=now_ms())
     with store.write() as tx:
+        for dataset_id in spec.datasets or ():
+            existing_dataset(tx, dataset_id)
         tx.jobs.add(job)
         tx.audit.record(
             audit.event(
@@ -105,6 +109,7 @@ def submit_training(
                 recipe=spec.recipe,
                 data=spec.data,
                 folder=spec.folder,
+                datasets=spec.datasets,
                 promote=spec.promote,
             )
         )

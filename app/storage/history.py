@@ -12,7 +12,7 @@ class History:
     """Writes and reads the changes of one transaction's connection.
 
     Attributes:
-        erased: whether the transaction removed templates, so that the log must be emptied of them.
+        erased: whether the transaction removed templates or keys, so that the log must be emptied.
     """
 
     def __init__(self, connection: sa.Connection) -> None:

@@ -128,6 +128,11 @@ class SqlJobs:
             return self._change(job, state=JobState.CANCELLING)
         return job
 
+    def unended(self) -> list[Job]:
+        """Jobs that wait or are at work, oldest first."""
+        open_states = [state for state in JobState if not state.ended]
+        return self._all(sa.select(jobs).where(jobs.c.state.in_(open_states)).order_by(jobs.c.id))
+
     def _settle_abandoned(self, now_ms: int) -> None:
         spent = jobs.c.attempt >= jobs.c.max_attempts
         waiting = sa.and_(jobs.c.state == JobState.QUEUED, spent)

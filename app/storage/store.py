@@ -9,6 +9,7 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
+from app.core.datasets import Datasets
 from app.core.errors import Overloaded, WhorlError
 from app.core.ports import (
     Aliases,
@@ -23,6 +24,7 @@ from app.core.ports import (
 from app.storage import checkup, sqlite
 from app.storage.aliases import SqlAliases
 from app.storage.audit import SqlAuditLog, SqlReplies
+from app.storage.datasets import SqlDatasets
 from app.storage.history import History
 from app.storage.jobs import SqlJobs
 from app.storage.keys import SqlKeys
@@ -51,6 +53,7 @@ class SqlTransaction:
         self.keys: Keys = SqlKeys(connection)
         self.audit: AuditLog = SqlAuditLog(connection)
         self.replies: Replies = SqlReplies(connection)
+        self.datasets: Datasets = SqlDatasets(connection, self.history)
 
 
 class SqliteStore:

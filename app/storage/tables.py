@@ -198,6 +198,22 @@ replies = sa.Table(
     sa.Column("created_ms", sa.BigInteger),
 )
 
+datasets = sa.Table(
+    "datasets",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("name", sa.Text),
+    sa.Column("created_ms", sa.BigInteger),
+    sa.Column("subjects", sa.Integer),
+    sa.Column("fingers", sa.Integer),
+    sa.Column("samples", sa.Integer),
+    sa.Column("bytes", sa.BigInteger),
+    sa.Column("dpi", sa.Float),
+    sa.Column("pattern", sa.Text),
+    sa.Column("report", _json()),
+    sa.Column("key_slot", sa.Integer),
+)
+
 
 def row_of(record: DataclassInstance, **changed: Any) -> Mapping[str, Any]:
     """The column values of a record, some of them replaced."""

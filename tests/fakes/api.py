@@ -19,11 +19,14 @@ from app.api.state import ApiLimits, ApiServices, Check, Readiness, VersionFacts
 from app.core.ports import Store
 from app.core.records import Scope
 from app.imaging.decode import ImageLimits
+from app.learning.dataset_archive import DatasetLimits
+from app.learning.siamese.archive_limits import ArchiveLimits
 from app.services.context import Actor, Recognition
+from app.services.create_dataset import DatasetTools
 from app.services.indexes import SearchIndexes
 from app.services.keys import create_key
 from app.services.submit_training import TrainingFolders
-from app.storage import open_store
+from app.storage import SealedDatasetFiles, Vault, open_store
 from tests.fakes.models import FakeLiveModels, model
 
 EVERYBODY = frozenset(Scope)
@@ -83,10 +86,15 @@ def running_api(
     stopping: list[bool] = []
     root = folder / "training"
     root.mkdir()
+    limits = DatasetLimits(
+        5_000_000, ArchiveLimits(20_000_000, 500, 1_000_000, 200.0), ImageLimits()
+    )
+    files = SealedDatasetFiles(folder / "datasets", Vault(bytes(32)))
     services = ApiServices(
         recognition=Recognition(store, models, SearchIndexes(store), ImageLimits(), 20),
         catalogue=FakeCatalogue("m1", "m2"),
         folders=TrainingFolders((root,)),
+        datasets=DatasetTools(store, files, limits),
         readiness=readiness,
         version=VersionFacts("1.2.3", "3.11", "none", "cpu"),
         limits=ApiLimits(max_body_bytes, images),

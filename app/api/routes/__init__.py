@@ -9,6 +9,7 @@ from starlette.routing import compile_path
 from app.api.routes import (
     audit,
     compare,
+    datasets,
     enroll,
     galleries,
     health,
@@ -32,6 +33,7 @@ _OTHERS: tuple[APIRouter, ...] = (
     models.router,
     keys.router,
     audit.router,
+    datasets.router,
 )
 
 
