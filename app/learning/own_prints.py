@@ -18,6 +18,11 @@ class OwnPrints(Protocol):
     """Labelled prints to learn from."""
 
     @property
+    def may_be_shown(self) -> bool:
+        """Whether some of them may lie unencrypted, as contact sheets, in the model's folder."""
+        ...
+
+    @property
     def facts(self) -> dict[str, Any]:
         """What the manifest says of where they are from."""
         ...
@@ -34,6 +39,11 @@ class FolderData:
     folder: Path
     pattern: str | None = None
     dpi: float | None = None
+
+    @property
+    def may_be_shown(self) -> bool:
+        """They lie unencrypted in their folder."""
+        return True
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -56,6 +66,11 @@ class DatasetData:
     """
 
     sets: Sequence[tuple[Dataset, DatasetImages]]
+
+    @property
+    def may_be_shown(self) -> bool:
+        """They are sealed, and gone when their data set is deleted."""
+        return False
 
     @property
     def facts(self) -> dict[str, Any]:

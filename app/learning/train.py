@@ -119,7 +119,8 @@ def train(order: Order, sink: Sink) -> Trained:
     keep_freed_memory()
     data = _gather(order, phases)
     try:
-        sheets = print_sheets(data.fingers or data.source, recipe)
+        shown = order.own is None or order.own.may_be_shown
+        sheets = print_sheets(data.fingers or data.source, recipe) if shown else {}
         keep_sheets(sheets, order.backup)
         encoder, epochs, symptoms = _fit(order, data.source, phases)
     finally:

@@ -80,7 +80,8 @@ def test_a_model_learns_from_data_sets_with_synthetic_prints_mixed_in(
     assert data["learned_fingers"] + data["held_out_fingers"] == 8
     assert data["synthetic_fingers"] == data["learned_fingers"]
     assert "site" in job.result["evaluations"]
-    assert not any(settings.home.rglob("*_1.png"))
+    assert "training.png" in manifest.files
+    assert not {"samples.png", "genuine-pairs.png", "impostor-pairs.png"} & set(manifest.files)
     delete_dataset(dataset_tools(settings, home), ACTOR, first)
     with pytest.raises(NotFound):
         order(home, data="datasets", datasets=[first])
