@@ -122,6 +122,11 @@ class EnrolBody(Body):
     image: Image | None = Field(None, description="A single image, instead of `images`.")
     dpi: Dpi | None = None
     on_duplicate: Annotated[OnDuplicate, _member(OnDuplicate)] = OnDuplicate.REJECT
+    consent_training: bool | None = Field(
+        None,
+        description="Whether the person's kept images may be trained on; without it as it was, at "
+        "first not.",
+    )
 
     @model_validator(mode="after")
     def _some_image(self) -> Self:
@@ -250,6 +255,16 @@ class TrainBody(Body):
         description="Of the fingers of a training on own prints, those that are synthetic.",
     )
 
+    gallery: GalleryId | None = Field(
+        None, description="With `data=enrolled`: whose samples; without it `default`."
+    )
+    minimum_quality: int | None = Field(
+        None, ge=0, le=100, description="With `data=enrolled`: of a sample; without it 40."
+    )
+    samples_per_person: int | None = Field(
+        None, ge=2, le=1000, description="With `data=enrolled`: most of a person; without it 30."
+    )
+
     @model_validator(mode="before")
     @classmethod
     def _datasets_are_data(cls, fields: Any) -> Any:
@@ -265,6 +280,14 @@ class TrainBody(Body):
         except (re.error, OverflowError, RecursionError) as error:
             raise ValueError(f"is not a regular expression: {error}") from None
         return pattern
+
+
+class PersonBody(Body):
+    """What can be changed of a person."""
+
+    consent_training: bool = Field(
+        description="Whether the person's kept images may be trained on."
+    )
 
 
 class DatasetBody(Body):

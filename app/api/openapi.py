@@ -24,6 +24,7 @@ _BODIES: tuple[type[bodies.Body], ...] = (
     bodies.CompareBody,
     bodies.QualityBody,
     bodies.TrainBody,
+    bodies.PersonBody,
     bodies.GalleryBody,
     bodies.KeyBody,
 )

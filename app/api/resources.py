@@ -30,12 +30,18 @@ class PersonAnswer(Answer):
 
     gallery: str
     person_id: str
+    consent_training: bool = Field(description="Whether kept images may be trained on.")
     created_ms: int = Field(description=_SINCE_EPOCH)
 
     @classmethod
     def of(cls, person: Person) -> Self:
         """A person as stored."""
-        return cls(gallery=person.gallery, person_id=person.id, created_ms=person.created_ms)
+        return cls(
+            gallery=person.gallery,
+            person_id=person.id,
+            consent_training=person.consent_training,
+            created_ms=person.created_ms,
+        )
 
 
 class TemplateAnswer(Answer):

@@ -67,6 +67,7 @@ class Persons(Protocol):
 
     def get(self, gallery: str, person_id: str) -> Person | None: ...
     def add(self, person: Person) -> None: ...
+    def set_consent(self, gallery: str, person_id: str, consent_training: bool) -> None: ...
     def delete(self, gallery: str, person_id: str) -> bool:
         """Remove with all templates, descriptors, images and the images' key."""
         ...
@@ -110,6 +111,13 @@ class Templates(Protocol):
 
     def image(self, template_id: str) -> StoredImage | None:
         """The kept image, decrypted."""
+        ...
+
+    def trainable(self, gallery: str, minimum_quality: int) -> list[Template]:
+        """Templates with a kept image, of a finger whose position is known, of persons who consent.
+
+        Ordered by person and id.
+        """
         ...
 
     def last_change(self) -> int:

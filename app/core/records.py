@@ -31,11 +31,15 @@ class Gallery:
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """A data subject; the id is the client's own or generated."""
+    """A data subject; the id is the client's own or generated.
+
+    ``consent_training`` tells whether kept images of the person may be trained on.
+    """
 
     gallery: str
     id: str
     created_ms: int
+    consent_training: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,9 @@ from app.learning.siamese.recipe import SiameseRecipe
 from app.services import audit, idempotency
 from app.services.context import Actor
 from app.services.datasets import existing_dataset
+from app.services.galleries import DEFAULT_GALLERY
 from app.services.ordered_recipe import recipe_of
+from app.services.recognise import existing_gallery
 from app.services.training_spec import TrainingSpec
 
 KIND = "train"
@@ -87,7 +89,7 @@ def submit_training(
     Raises:
         InvalidInput: the recipe is unknown or has no use for a field of the order, or the folder
             may not be used.
-        NotFound: there is no such data set (``dataset_not_found``).
+        NotFound: there is no such data set (``dataset_not_found``) or gallery.
         Conflict: the idempotency key was used meanwhile.
     """
     spec = request.spec
@@ -100,6 +102,8 @@ def submit_training(
     with store.write() as tx:
         for dataset_id in spec.datasets or ():
             existing_dataset(tx, dataset_id)
+        if spec.data == "enrolled":
+            existing_gallery(tx, spec.gallery or DEFAULT_GALLERY)
         tx.jobs.add(job)
         tx.audit.record(
             audit.event(
@@ -110,6 +114,7 @@ def submit_training(
                 data=spec.data,
                 folder=spec.folder,
                 datasets=spec.datasets,
+                gallery=spec.gallery,
                 promote=spec.promote,
             )
         )

@@ -21,6 +21,8 @@ from app.networks.device import Device
 from app.services import audit
 from app.services.context import Actor
 from app.services.datasets import open_dataset
+from app.services.enrolled_prints import MINIMUM_QUALITY, SAMPLES_PER_PERSON, EnrolledData
+from app.services.galleries import DEFAULT_GALLERY
 from app.services.ordered_recipe import recipe_of
 from app.services.promote import propose
 from app.services.submit_training import TrainingFolders
@@ -191,7 +193,16 @@ def _own_prints(tools: Training, spec: TrainingSpec) -> OwnPrints | None:
     if spec.datasets is not None:
         ids = spec.datasets
         return DatasetData([open_dataset(tools.store, tools.dataset_files, one) for one in ids])
-    return None
+    return _enrolled(tools, spec) if spec.data == "enrolled" else None
+
+
+def _enrolled(tools: Training, spec: TrainingSpec) -> EnrolledData:
+    return EnrolledData(
+        tools.store,
+        spec.gallery or DEFAULT_GALLERY,
+        MINIMUM_QUALITY if spec.minimum_quality is None else spec.minimum_quality,
+        spec.samples_per_person or SAMPLES_PER_PERSON,
+    )
 
 
 def _result(model_id: str, trained: Trained, promote: bool) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from app.evaluation.dataset import MAX_PATTERN_CHARS
 from app.imaging.resolution import MAX_DPI, MIN_DPI
 from app.learning import recipes
 
-Data = Literal["synthetic", "folder", "datasets"]
+Data = Literal["synthetic", "folder", "datasets", "enrolled"]
 Base = Literal["champion", "scratch"]
 Promote = Literal["manual", "if_better"]
 Prints = recipes.Prints
@@ -25,7 +25,11 @@ _CHOICES = {
     "promote": get_args(Promote),
     "prints": get_args(Prints),
 }
-_ONLY_WITH = {"folder": ("folder", "pattern", "dpi"), "datasets": ("datasets",)}
+_ONLY_WITH = {
+    "folder": ("folder", "pattern", "dpi"),
+    "datasets": ("datasets",),
+    "enrolled": ("gallery", "minimum_quality", "samples_per_person"),
+}
 _WHOLE = {
     "fingers": (2, 1_000_000),
     "steps": (1, 10_000_000),
@@ -33,6 +37,8 @@ _WHOLE = {
     "batch_fingers": (2, 4096),
     "calibration_fingers": (40, 20_000),
     "seed": (0, 2**32 - 1),
+    "minimum_quality": (0, 100),
+    "samples_per_person": (2, 1000),
 }
 
 
@@ -44,7 +50,7 @@ class TrainingSpec:
         recipe: name of the recipe.
         recipe_data: the recipe itself as data, where it is not a built-in one; of the same name.
         data: prints that are generated (for a recipe of pictures: its own data set), or labelled
-            images of a folder on the server or of uploaded data sets.
+            images of a folder on the server or of uploaded data sets, or the enrolled samples.
         folder: that folder; it must lie in a folder the operator has allowed.
         pattern: regular expression with named groups that reads labels from file names.
         dpi: resolution of the folder's images where the files do not say it.
@@ -65,6 +71,8 @@ class TrainingSpec:
             by the network's device as part of it; "auto" is the device if that is a GPU.
         datasets: ids of the uploaded data sets.
         synthetic_share: of the fingers of a training on own prints, those that are synthetic.
+        gallery: whose enrolled samples; None means the default one.
+        minimum_quality, samples_per_person: which of them, see ``enrolled_prints.EnrolledData``.
     """
 
     recipe: str = "default"
@@ -85,6 +93,9 @@ class TrainingSpec:
     transfer: str | None = None
     datasets: list[str] | None = None
     synthetic_share: float | None = None
+    gallery: str | None = None
+    minimum_quality: int | None = None
+    samples_per_person: int | None = None
 
     def __post_init__(self) -> None:
         for name, choices in _CHOICES.items():
@@ -92,7 +103,7 @@ class TrainingSpec:
                 raise _invalid(f"{name} must be one of {', '.join(choices)}", name)
         for name, (least, most) in _WHOLE.items():
             _check_whole(name, getattr(self, name), least, most)
-        for name in ("recipe", "folder", "pattern", "transfer"):
+        for name in ("recipe", "folder", "pattern", "transfer", "gallery"):
             _check_text(name, getattr(self, name))
         brought = self.recipe_data
         if brought is not None and not isinstance(brought, dict):

@@ -90,6 +90,7 @@ persons = sa.Table(
     sa.Column("gallery", sa.Text, primary_key=True),
     sa.Column("id", sa.Text, primary_key=True),
     sa.Column("created_ms", sa.BigInteger),
+    sa.Column("consent_training", sa.Boolean),
     sa.Column("key_slot", sa.Integer),
 )
 
