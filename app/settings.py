@@ -84,6 +84,15 @@ class Settings(BaseSettings):
         ge=1_000,
         description="Largest upload of a model, in bytes, as it is sent and unpacked.",
     )
+    dataset_max_bytes: int = Field(
+        2_000_000_000, ge=10_000, description="Largest archive of an uploaded data set, in bytes."
+    )
+    dataset_max_unpacked_bytes: int = Field(
+        4_000_000_000, ge=10_000, description="Most bytes that such an archive may unpack to."
+    )
+    dataset_max_files: int = Field(
+        50_000, ge=10, description="Most files and folders in such an archive."
+    )
     docs: bool = Field(True, description="Whether `/docs` is served.")
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="Least severity that is logged."

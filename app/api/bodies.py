@@ -18,10 +18,11 @@ from pydantic import (
     model_validator,
 )
 
-from app.api.names import GALLERY, MODEL, PERSON, PLAIN_TEXT, TEMPLATE
+from app.api.names import GALLERY, HEX, MODEL, PERSON, PLAIN_TEXT, TEMPLATE
 from app.api.recipe_field import NameOrRecipe
 from app.core.records import ImagePolicy, Scope
 from app.imaging.resolution import MAX_DPI, MIN_DPI
+from app.learning.recipes import LARGEST_SYNTHETIC_SHARE
 from app.services.calibration_order import (
     DEFAULT_SUBJECTS,
     LEAST_FMR,
@@ -31,7 +32,7 @@ from app.services.calibration_order import (
 )
 from app.services.outcomes import OnDuplicate
 from app.services.submit_training import OnConflict
-from app.services.training_spec import Base, Data, Prints, Promote
+from app.services.training_spec import MAX_DATASETS, Base, Data, Prints, Promote
 
 
 def _decode_base64(value: Any) -> Any:
@@ -137,6 +138,11 @@ class EnrolBody(Body):
     image: Image | None = Field(None, description="A single image, instead of `images`.")
     dpi: Dpi | None = None
     on_duplicate: Annotated[OnDuplicate, _member(OnDuplicate)] = OnDuplicate.REJECT
+    consent_training: bool | None = Field(
+        None,
+        description="Whether the person's kept images may be trained on; without it as it was, at "
+        "first not.",
+    )
 
     @model_validator(mode="after")
     def _some_image(self) -> Self:
@@ -260,6 +266,35 @@ class TrainBody(Body):
         description="Where synthetic impressions are made: by the processors ahead of the step, or "
         "by the network's device as part of it; `auto` is the device if that is a GPU.",
     )
+    datasets: list[Annotated[str, Field(pattern=HEX)]] | None = Field(
+        None,
+        min_length=1,
+        max_length=MAX_DATASETS,
+        description="Ids of uploaded data sets; `data` need not be given then.",
+    )
+    synthetic_share: float | None = Field(
+        None,
+        ge=0,
+        le=LARGEST_SYNTHETIC_SHARE,
+        description="Of the fingers of a training on own prints, those that are synthetic.",
+    )
+
+    gallery: GalleryId | None = Field(
+        None, description="With `data=enrolled`: whose samples; without it `default`."
+    )
+    minimum_quality: int | None = Field(
+        None, ge=0, le=100, description="With `data=enrolled`: of a sample; without it 40."
+    )
+    samples_per_person: int | None = Field(
+        None, ge=2, le=1000, description="With `data=enrolled`: most of a person; without it 30."
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _datasets_are_data(cls, fields: Any) -> Any:
+        if isinstance(fields, dict) and "data" not in fields and fields.get("datasets"):
+            return fields | {"data": "datasets"}
+        return fields
 
     @field_validator("pattern")
     @classmethod
@@ -290,6 +325,26 @@ class CalibrateBody(Body):
         description="Most persons to compare; drawn at random where there are more.",
     )
     seed: int = Field(0, ge=0, le=MOST_SEED)
+
+
+class PersonBody(Body):
+    """What can be changed of a person."""
+
+    consent_training: bool = Field(
+        description="Whether the person's kept images may be trained on."
+    )
+
+
+class DatasetBody(Body):
+    """What an uploaded archive is called, and how its labels are read."""
+
+    name: str = Field(pattern=PLAIN_TEXT, max_length=100, examples=["front door, spring"])
+    pattern: Annotated[str, Field(pattern=PLAIN_TEXT, max_length=200)] | None = Field(
+        None,
+        description="Regular expression that finds the labels in a file's name.",
+        examples=[r"(?P<finger>\d+)_\d+"],
+    )
+    dpi: SensorDpi | None = Field(None, description="Resolution of images that do not say theirs.")
 
 
 class GalleryBody(Body):

@@ -45,12 +45,12 @@ def _reader(model: type[B], optional: bool) -> Callable[[Request], Coroutine[Any
         media_type = declared.partition(";")[0].strip().lower()
         if media_type == FORM and model.image_fields:
             fields = await _read_form(request, model)
-            return _validated(model, fields, strict=False)
+            return validated(model, fields, strict=False)
         if media_type not in (JSON, ""):
             raise _unsupported(media_type, model)
         raw = await request.body()
         if not raw and optional:
-            return _validated(model, {}, strict=True)
+            return validated(model, {}, strict=True)
         if media_type != JSON:
             raise _unsupported(media_type, model)
         # megabytes of base64 take a while: not on the event loop
@@ -60,11 +60,15 @@ def _reader(model: type[B], optional: bool) -> Callable[[Request], Coroutine[Any
 
 
 def _from_json(model: type[B], raw: bytes) -> B:
-    return _validated(model, parse_json(raw), strict=True)
+    return validated(model, parse_json(raw), strict=True)
 
 
-def _validated(model: type[B], fields: Mapping[str, Any], *, strict: bool) -> B:
-    """In JSON a number is a number; in a form everything is text and is read as what it means."""
+def validated(model: type[B], fields: Mapping[str, Any], *, strict: bool) -> B:
+    """In JSON a number is a number; in a form everything is text and is read as what it means.
+
+    Raises:
+        InvalidInput: ``invalid_request`` (422, naming every field).
+    """
     try:
         return model.model_validate(fields, strict=strict)
     except ValidationError as error:

@@ -18,6 +18,7 @@ PersonPath = Annotated[str, Path(pattern=PERSON, examples=["alice"])]
 TemplatePath = Annotated[str, Path(pattern=TEMPLATE)]
 ModelPath = Annotated[str, Path(pattern=MODEL)]
 JobPath = Annotated[str, Path(pattern=HEX)]
+DatasetPath = Annotated[str, Path(pattern=HEX)]
 KeyPath = Annotated[str, Path(pattern=HEX)]
 GalleryQuery = Annotated[
     str, Query(pattern=GALLERY, description="The gallery the person is in.", examples=["default"])

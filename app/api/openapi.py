@@ -25,6 +25,7 @@ _BODIES: tuple[type[bodies.Body], ...] = (
     bodies.QualityBody,
     bodies.TrainBody,
     bodies.CalibrateBody,
+    bodies.PersonBody,
     bodies.GalleryBody,
     bodies.KeyBody,
     bodies.ModelBody,
@@ -77,6 +78,25 @@ def request_body(
         "example": dict(example),
     }
     return {"requestBody": {"required": required, "content": content}}
+
+
+def upload_body(model: type[bodies.Body], name: str, description: str) -> dict[str, Any]:
+    """Documentation of a form with one file besides the fields of a model.
+
+    Args:
+        name: of the file's field.
+        description: of the file.
+    """
+    fields = model.model_json_schema(ref_template=_REF)
+    file = {"type": "string", "format": "binary", "minLength": 1, "description": description}
+    shown = {key: _not_null(field) for key, field in fields["properties"].items()}
+    schema = {
+        "type": "object",
+        "additionalProperties": False,
+        "properties": {name: file} | shown,
+        "required": [name, *fields.get("required", [])],
+    }
+    return {"requestBody": {"required": True, "content": {FORM: {"schema": schema}}}}
 
 
 def operation_id(route: APIRoute) -> str:

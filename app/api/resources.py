@@ -8,6 +8,7 @@ from typing import Any, Self
 from pydantic import Field
 
 from app.api.schemas import Answer, Dpi, QualityAnswer
+from app.core.datasets import Dataset
 from app.core.records import (
     ApiKey,
     AuditEvent,
@@ -32,12 +33,18 @@ class PersonAnswer(Answer):
 
     gallery: str
     person_id: str
+    consent_training: bool = Field(description="Whether kept images may be trained on.")
     created_ms: int = Field(description=_SINCE_EPOCH)
 
     @classmethod
     def of(cls, person: Person) -> Self:
         """A person as stored."""
-        return cls(gallery=person.gallery, person_id=person.id, created_ms=person.created_ms)
+        return cls(
+            gallery=person.gallery,
+            person_id=person.id,
+            consent_training=person.consent_training,
+            created_ms=person.created_ms,
+        )
 
 
 class TemplateAnswer(Answer):
@@ -195,6 +202,55 @@ class ModelAnswer(Answer):
             kept_images=info.kept_images,
             embedded_images=info.embedded_images,
             manifest=info.manifest,
+        )
+
+
+class LeftOutAnswer(Answer):
+    """Files of an archive that were left out for one reason."""
+
+    reason: str = Field(examples=["the name does not fit the pattern finger_impression"])
+    count: int
+    examples: list[str]
+
+
+class DatasetReportAnswer(Answer):
+    """What was found in an archive."""
+
+    files: int = Field(description="In the archive, those that were left out included.")
+    fingers_with_one_sample: int = Field(
+        description="They teach only what does not belong together."
+    )
+    skipped: list[LeftOutAnswer] = Field(description="The most frequent reason first.")
+
+
+class DatasetAnswer(Answer):
+    """An uploaded data set."""
+
+    dataset_id: str
+    name: str
+    subjects: int
+    fingers: int
+    samples: int
+    bytes: int = Field(description="Of the images as they came.")
+    dpi: Dpi | None = Field(description="Of images that do not say theirs.")
+    pattern: str | None
+    report: DatasetReportAnswer
+    created_ms: int = Field(description=_SINCE_EPOCH)
+
+    @classmethod
+    def of(cls, dataset: Dataset) -> Self:
+        """A data set as stored."""
+        return cls(
+            dataset_id=dataset.id,
+            name=dataset.name,
+            subjects=dataset.subjects,
+            fingers=dataset.fingers,
+            samples=dataset.samples,
+            bytes=dataset.bytes,
+            dpi=dataset.dpi,
+            pattern=dataset.pattern,
+            report=DatasetReportAnswer.model_validate(dataset.report),
+            created_ms=dataset.created_ms,
         )
 
 

@@ -10,6 +10,7 @@ from fastapi import Depends, Request
 
 from app.api.metrics import Metrics
 from app.services.context import Recognition
+from app.services.create_dataset import DatasetTools
 from app.services.job_files import JobFiles
 from app.services.models import ModelCatalogue
 from app.services.submit_training import TrainingFolders
@@ -65,6 +66,7 @@ class ApiServices:
         catalogue: the models on disk.
         folders: which folders may be trained on.
         job_files: logs and curves of the jobs.
+        datasets: records and files of uploaded data sets, and how much may be uploaded.
         readiness: asked at every ``/health/ready``; must be quick and must not raise.
         version: facts for ``/version``.
         limits: what a request may ask for.
@@ -77,6 +79,7 @@ class ApiServices:
     catalogue: ModelCatalogue
     folders: TrainingFolders
     job_files: JobFiles
+    datasets: DatasetTools
     readiness: Callable[[], Readiness]
     version: VersionFacts
     limits: ApiLimits

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 TITLES: Mapping[str, str] = {
     "already_champion": "The model is in service already",
     "archive_too_large": "The archive holds too much",
+    "broken_archive": "The archive is damaged or not one",
     "broken_image": "The image cannot be decoded",
     "broken_pictures": "The pictures' file is damaged",
     "calibration_not_found": "The model has not been calibrated here",
@@ -15,6 +16,8 @@ TITLES: Mapping[str, str] = {
     "claim_ambiguous": "It is not clear who is claimed",
     "client_disconnected": "The client went away",
     "conflict": "The request contradicts what is stored",
+    "dataset_in_use": "A job trains on the data set",
+    "dataset_not_found": "There is no such data set",
     "default_gallery": "The default gallery always exists",
     "dpi_out_of_range": "The resolution cannot be used",
     "dpi_unknown": "The resolution of the image is unknown",
@@ -70,6 +73,7 @@ TITLES: Mapping[str, str] = {
     "model_too_large": "The model is too large",
     "model_upload_broken": "The upload is no model",
     "model_upload_off": "Models cannot be uploaded here",
+    "no_labelled_images": "There are no labelled images",
     "no_labelled_pictures": "There are no labelled pictures",
     "no_model_of_recipe": "The recipe has trained no model yet",
     "no_previous_model": "There is no previous model",
@@ -92,6 +96,7 @@ TITLES: Mapping[str, str] = {
     "store_closed": "The store is closed",
     "store_full": "The store is full",
     "template_not_found": "There is no such template",
+    "too_few_fingers": "There are too few fingers",
     "too_few_pictures": "There are too few pictures",
     "too_few_subjects": "There are too few subjects",
     "too_many_frames": "The image has more than one frame",
@@ -100,4 +105,5 @@ TITLES: Mapping[str, str] = {
     "unknown_recipe": "There is no such recipe",
     "unsupported_format": "The image format is not supported",
     "unsupported_media_type": "The body's content type is not supported",
+    "uploads_busy": "Too many uploads are under way",
 }

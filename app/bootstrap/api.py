@@ -12,6 +12,7 @@ from contextlib import contextmanager
 
 from app import __version__
 from app.api.state import ApiLimits, ApiServices, Check, Readiness, VersionFacts
+from app.bootstrap.datasets import dataset_tools, sweep_datasets
 from app.bootstrap.home import Home, RegistryCatalogue, open_home, training_folders
 from app.bootstrap.model_check import check_apart
 from app.bootstrap.recognition import Wired, image_limits, wire_recognition
@@ -40,6 +41,7 @@ SETTLE_S = 60.0
 def open_api(settings: Settings, stopping: threading.Event) -> Iterator[ApiServices]:
     """Open everything the API needs, the champion loaded and warmed."""
     with open_home(settings) as home:
+        sweep_datasets(home)
         wired = wire_recognition(settings, home)
         serving = Serving(
             home.store,
@@ -100,6 +102,7 @@ def _services(
         catalogue=RegistryCatalogue(home.registry),
         folders=training_folders(settings),
         job_files=JobFiles(settings.home),
+        datasets=dataset_tools(settings, home),
         readiness=lambda: _readiness(wired, device),
         version=VersionFacts(__version__, platform.python_version(), wired.device.backend, device),
         limits=ApiLimits(settings.max_upload_bytes, settings.max_images_per_enrolment),

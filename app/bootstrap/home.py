@@ -1,4 +1,4 @@
-"""The home folder: database, master key, published models."""
+"""The home folder: database, master key, published models, uploaded data sets."""
 
 from __future__ import annotations
 
@@ -8,12 +8,19 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from app.core.datasets import DatasetFiles
 from app.core.ports import Store
 from app.core.records import ModelAlias
 from app.services import audit
 from app.services.submit_training import TrainingFolders
 from app.settings import Settings
-from app.storage import SqliteStore, load_or_create_master_key, open_store
+from app.storage import (
+    SealedDatasetFiles,
+    SqliteStore,
+    Vault,
+    load_or_create_master_key,
+    open_store,
+)
 from model_store import BrokenModelError, Registry
 
 log = logging.getLogger(__name__)
@@ -25,6 +32,7 @@ class Home:
 
     store: SqliteStore
     registry: Registry
+    dataset_files: DatasetFiles
 
 
 class RegistryCatalogue:
@@ -59,10 +67,11 @@ def open_home(settings: Settings) -> Iterator[Home]:
     settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
     master_key = load_or_create_master_key(settings.home / "master.key")
     store = open_store(settings.database, master_key)
+    dataset_files = SealedDatasetFiles(settings.home / "datasets", Vault(master_key))
     try:
         registry = Registry(settings.models, (settings.shipped_dir,))
         _name_first_champion(store, registry)
-        yield Home(store, registry)
+        yield Home(store, registry, dataset_files)
     finally:
         store.close()
 

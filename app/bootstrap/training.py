@@ -36,7 +36,9 @@ def open_training(
         if out is not None:
             registry = Registry(out, (settings.models, settings.shipped_dir))
         device = find_device(settings.device)
-        yield Training(home.store, registry, device, folders, settings.datasets, backup)
+        yield Training(
+            home.store, registry, device, folders, settings.datasets, home.dataset_files, backup
+        )
 
 
 def train_recipe(

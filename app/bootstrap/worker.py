@@ -16,9 +16,9 @@ from app.bootstrap.home import Home, open_home, training_folders
 from app.core.ports import Store
 from app.core.records import Job, JobState
 from app.services.context import Actor
-from app.services.submit_calibration import KIND as CALIBRATE
 from app.services.job_files import JobFiles
 from app.services.jobs import release_jobs_of
+from app.services.submit_calibration import KIND as CALIBRATE
 from app.services.submit_training import KIND as TRAIN
 from app.services.training_spec import TrainingSpec
 from app.settings import Settings
@@ -79,6 +79,7 @@ def _training_handler(settings: Settings, home: Home, files: JobFiles) -> Handle
             find_device(settings.device),
             training_folders(settings),
             settings.datasets,
+            home.dataset_files,
             work,
         )
         outcome = train_model(tools, TrainingSpec.from_dict(job.spec), sink)

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from app import __version__
-from app.cli import jobs, keys, models, recipes
+from app.cli import datasets, jobs, keys, models, recipes
 from app.cli.calibrate import calibrate
 from app.cli.display import SHOW_TRACEBACKS, refusing
 from app.cli.doctor import doctor
@@ -39,6 +39,7 @@ for panel, commands in PANELS.items():
         app.command(rich_help_panel=panel)(command)
 app.add_typer(recipes.app, name="recipes", rich_help_panel="Models and data")
 app.add_typer(models.app, name="models", rich_help_panel="Models and data")
+app.add_typer(datasets.app, name="datasets", rich_help_panel="Models and data")
 app.add_typer(jobs.app, name="jobs", rich_help_panel="Models and data")
 app.add_typer(keys.app, name="keys", rich_help_panel="Operation")
 

@@ -37,6 +37,14 @@ def train(
             ".tar or .mat file; else the recipe's own data."
         ),
     ] = None,
+    dataset: Annotated[
+        list[str] | None,
+        typer.Option(help="Id of an uploaded data set to learn from; several times for several."),
+    ] = None,
+    synthetic_share: Annotated[
+        float | None,
+        typer.Option(help="Of the fingers of --folder or --dataset, those generated; 0 to 0.9."),
+    ] = None,
     pattern: Annotated[str | None, typer.Option(help="Regular expression for labels.")] = None,
     dpi: Annotated[float | None, typer.Option(help="Resolution of the folder's images.")] = None,
     steps: Annotated[
@@ -81,7 +89,7 @@ def train(
     spec = TrainingSpec(
         recipe=name,
         recipe_data=brought,
-        data="synthetic" if folder is None else "folder",
+        data="datasets" if dataset else "synthetic" if folder is None else "folder",
         folder=None if folder is None else str(folder.resolve()),
         pattern=pattern,
         dpi=dpi,
@@ -94,6 +102,8 @@ def train(
         base="scratch" if scratch else "champion",
         prints=prints,
         transfer=transfer,
+        datasets=dataset or None,
+        synthetic_share=synthetic_share,
     )
     screen = console()
     _say_outcome(screen, _run(spec, folder, out, backup, screen))

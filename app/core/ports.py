@@ -11,6 +11,7 @@ from collections.abc import Collection, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
+from app.core.datasets import Datasets
 from app.core.loaded_model import PRINTS, CalibrationTable, Embedder, LoadedModel, PoseFinder
 from app.core.records import (
     ApiKey,
@@ -36,6 +37,7 @@ __all__ = [
     "AuditLog",
     "CalibrationTable",
     "Calibrations",
+    "Datasets",
     "Embedder",
     "Galleries",
     "Jobs",
@@ -68,6 +70,7 @@ class Persons(Protocol):
 
     def get(self, gallery: str, person_id: str) -> Person | None: ...
     def add(self, person: Person) -> None: ...
+    def set_consent(self, gallery: str, person_id: str, consent_training: bool) -> None: ...
     def delete(self, gallery: str, person_id: str) -> bool:
         """Remove with all templates, descriptors, images and the images' key."""
         ...
@@ -133,6 +136,13 @@ class Templates(Protocol):
 
     def image(self, template_id: str) -> StoredImage | None:
         """The kept image, decrypted."""
+        ...
+
+    def trainable(self, gallery: str, minimum_quality: int) -> list[Template]:
+        """Templates with a kept image, of a finger whose position is known, of persons who consent.
+
+        Ordered by person and id.
+        """
         ...
 
     def last_change(self) -> int:
@@ -232,8 +242,8 @@ class Jobs(Protocol):
         """A queued job is cancelled at once, a running one is asked to stop."""
         ...
 
-    def unfinished(self, kind: str) -> list[Job]:
-        """Jobs of a kind that are at work or wait: first the one at work, then the oldest."""
+    def unfinished(self, kind: str | None = None) -> list[Job]:
+        """Jobs (of a kind) that are at work or wait: first those at work, then the oldest."""
         ...
 
     def release(self, worker: str, problem: dict[str, Any], now_ms: int) -> list[Job]:
@@ -288,6 +298,8 @@ class Transaction(Protocol):
     def audit(self) -> AuditLog: ...
     @property
     def replies(self) -> Replies: ...
+    @property
+    def datasets(self) -> Datasets: ...
 
 
 class Store(Protocol):

@@ -37,11 +37,15 @@ class Gallery:
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """A data subject; the id is the client's own or generated."""
+    """A data subject; the id is the client's own or generated.
+
+    ``consent_training`` tells whether kept images of the person may be trained on.
+    """
 
     gallery: str
     id: str
     created_ms: int
+    consent_training: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,6 +229,8 @@ class Scope(StrEnum):
     AUDIT_READ = "audit:read"
     METRICS_READ = "metrics:read"
     SCORE_READ = "score:read"
+    DATASETS_READ = "datasets:read"
+    DATASETS_WRITE = "datasets:write"
 
 
 @dataclass(frozen=True, slots=True)

@@ -144,7 +144,8 @@ def _choose(below: Sequence[str]) -> tuple[str, regex.Pattern[str]]:
 
 def _label(path: Path, relative: str, expression: regex.Pattern[str]) -> LabelledImage | None:
     try:
-        match = expression.search(relative, timeout=MAX_SEARCH_S)
+        # concurrent: a slow pattern must not hold up the other threads of a server.
+        match = expression.search(relative, timeout=MAX_SEARCH_S, concurrent=True)
     except TimeoutError:
         raise InvalidInput(
             f"the pattern takes more than {MAX_SEARCH_S} s for the name {path.name!r}; make it "

@@ -89,3 +89,23 @@ def _trimmed(image: GrayImage, params: PictureParams) -> GrayImage:
             slug="image_too_small",
         )
     return image[top : height - bottom, left : width - right]
+
+
+def fitted_pixels(image: GrayImage, side_px: int) -> FloatArray:
+    """Shrink or enlarge a picture into the middle of a white square, its proportions kept.
+
+    Args:
+        image: uint8 [H, W].
+
+    Returns:
+        float32 [side, side], 0 black to 1 white.
+    """
+    height, width = image.shape
+    scale = side_px / max(height, width)
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    method = cv2.INTER_AREA if scale < 1.0 else cv2.INTER_LINEAR
+    small = np.asarray(cv2.resize(image, size, interpolation=method), np.float32)
+    left, top = (side_px - size[0]) // 2, (side_px - size[1]) // 2
+    square = np.ones((side_px, side_px), np.float32)
+    square[top : top + size[1], left : left + size[0]] = small / np.float32(255.0)
+    return square

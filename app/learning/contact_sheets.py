@@ -65,6 +65,7 @@ def print_sheets(source: PairSource | Fingers, recipe: Recipe) -> dict[str, byte
         source: what the fit learned from; of fingers, impressions are made anew as the fit's were.
     """
     if not isinstance(source, Fingers):
+        source.begin_epoch(0)
         return _pair_sheets(source, recipe)
     some = Fingers(source.seed, source.masters[:SHOWN_FINGERS])
     pool = ViewPool(some, recipe.preparation, per_finger=2, renewed_share=0.0)

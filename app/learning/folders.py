@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +16,7 @@ import keras
 import numpy as np
 from numpy.typing import ArrayLike
 
+from app.core.datasets import MINIMUM_FINGERS
 from app.core.errors import InvalidInput, WhorlError
 from app.core.params import MatchingParams, PreparationParams
 from app.core.types import Descriptor, FloatArray, PreparedSample
@@ -28,7 +29,8 @@ from app.matching.score import align
 from app.networks.forward import inference_function
 from app.networks.pose import find_poses
 
-MINIMUM_FINGERS = 4
+Load = Callable[[LabelledImage], tuple[bytes, float | None]]
+"""Gives a labelled image's file, and its resolution where the file does not say it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,15 +74,37 @@ def read_folder(
         dpi: resolution of files that do not say theirs.
 
     Raises:
-        InvalidInput: nothing could be labelled, or fewer than ``MINIMUM_FINGERS`` fingers have two
-            usable images (slug ``too_few_fingers``).
+        InvalidInput: nothing could be labelled, or as ``read_labelled``.
     """
     labelled = parse_names([path for path in folder.rglob("*") if path.is_file()], pattern)
-    read = _prepared(labelled, params, dpi, report)
+
+    def load(image: LabelledImage) -> tuple[bytes, float | None]:
+        return image.path.read_bytes(), dpi
+
+    return read_labelled(labelled, load, f"below {folder.name}", params, report)
+
+
+def read_labelled(
+    labelled: LabelledSet,
+    load: Load,
+    where: str,
+    params: PreparationParams,
+    report: Report | None = None,
+) -> LabelledSamples:
+    """Read and prepare images of which it is known whose finger they show.
+
+    Args:
+        where: they are, for errors.
+
+    Raises:
+        InvalidInput: fewer than ``MINIMUM_FINGERS`` fingers have two usable images (slug
+            ``too_few_fingers``).
+    """
+    read = _prepared(labelled, params, load, report)
     usable = [rows for rows in _by_finger(read.fingers).values() if len(rows) > 1]
     if len(usable) < MINIMUM_FINGERS:
         raise InvalidInput(
-            f"{len(usable)} fingers below {folder.name} have two usable images or more, training "
+            f"{len(usable)} fingers {where} have two usable images or more, training "
             f"needs at least {MINIMUM_FINGERS}; {len(read.skipped)} files were skipped",
             slug="too_few_fingers",
             skipped=dict(list(read.skipped.items())[:20]),
@@ -89,13 +113,14 @@ def read_folder(
 
 
 def _prepared(
-    labelled: LabelledSet, params: PreparationParams, dpi: float | None, report: Report | None
+    labelled: LabelledSet, params: PreparationParams, load: Load, report: Report | None
 ) -> LabelledSamples:
     skipped = {item.path.name: item.reason for item in labelled.skipped}
     kept: list[tuple[LabelledImage, PreparedSample]] = []
     for done, image in enumerate(labelled.images, 1):
         try:
-            capture = prepare(image.path.read_bytes(), params, requested_dpi=dpi)
+            data, dpi = load(image)
+            capture = prepare(data, params, requested_dpi=dpi)
             kept.append((image, capture.prepared))
         except WhorlError as error:
             skipped[image.path.name] = error.detail

@@ -11,6 +11,9 @@ from app.core.params import MatchingParams, Params, PreparationParams
 Prints = Literal["auto", "host", "device"]
 """Where synthetic impressions are made; "auto" is the network's device if that is a GPU."""
 
+LARGEST_SYNTHETIC_SHARE = 0.9
+"""Of the fingers of a training on own prints: beyond it, what is one's own hardly counts."""
+
 
 @dataclass(frozen=True, slots=True)
 class Schedule(Params):

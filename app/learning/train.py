@@ -19,10 +19,12 @@ from app.learning.batches import PairSource
 from app.learning.contact_sheets import keep_sheets, print_sheets
 from app.learning.export import draft_manifest, model_files
 from app.learning.fit import fit, new_encoder
-from app.learning.folders import FolderPairs, LabelledSamples, read_folder, split_subjects
+from app.learning.folders import FolderPairs, LabelledSamples, split_subjects
 from app.learning.gate import GateDecision, Judged, decide
 from app.learning.history import Epoch
 from app.learning.judge import calibrate_encoder, judge, judge_samples
+from app.learning.mixed_pairs import MixedPairs, synthetic_count
+from app.learning.own_prints import OwnPrints
 from app.learning.pose import TrainedPose, train_pose
 from app.learning.prints import Fingers, Report, grow_fingers, sample_of
 from app.learning.progress import Phases, Sink
@@ -38,15 +40,6 @@ from model_store import ManifestDraft
 LEARNED_SHARE = 0.7
 GOLDEN_SAMPLES = 4
 CURVE = "training.png"
-
-
-@dataclass(frozen=True, slots=True)
-class FolderData:
-    """Labelled images to learn from, see ``folders.read_folder``."""
-
-    folder: Path
-    pattern: str | None = None
-    dpi: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +61,8 @@ class Order:
     Attributes:
         base: the champion, None where there is none yet.
         from_scratch: whether to start from fresh weights although there is a champion.
-        folder: real images; None means synthetic prints.
+        own: real images; None means synthetic prints alone.
+        synthetic_share: of the fingers of a training on real images, those that are synthetic.
         backup: where contact sheets and the fit's state after every epoch are kept, to resume.
         prints: where synthetic impressions are made; "auto" is the device if that is a GPU.
     """
@@ -77,7 +71,8 @@ class Order:
     device: Device
     base: BaseModel | None = None
     from_scratch: bool = False
-    folder: FolderData | None = None
+    own: OwnPrints | None = None
+    synthetic_share: float = 0.0
     backup: Path | None = None
     prints: Prints = "auto"
 
@@ -124,7 +119,8 @@ def train(order: Order, sink: Sink) -> Trained:
     keep_freed_memory()
     data = _gather(order, phases)
     try:
-        sheets = print_sheets(data.fingers or data.source, recipe)
+        shown = order.own is None or order.own.may_be_shown
+        sheets = print_sheets(data.fingers or data.source, recipe) if shown else {}
         keep_sheets(sheets, order.backup)
         encoder, epochs, symptoms = _fit(order, data.source, phases)
     finally:
@@ -172,13 +168,13 @@ def _curve(epochs: Sequence[Epoch]) -> bytes:
 
 
 def _check_base(order: Order) -> None:
-    if order.folder is not None and order.base is None:
+    if order.own is not None and order.base is None:
         raise InvalidInput(
-            "training on a folder needs a model of fingerprints in service, to align the "
+            "training on own prints needs a model of fingerprints in service, to align the "
             "impressions with",
             slug="no_base_model",
         )
-    if order.base is None or (order.from_scratch and order.folder is None):
+    if order.base is None or (order.from_scratch and order.own is None):
         return
     if order.base.preparation != order.recipe.preparation or not (
         order.from_scratch or same_weights(order.base.encoder, new_encoder(order.recipe))
@@ -206,33 +202,49 @@ def _gather(order: Order, phases: Phases) -> _Data:
     recipe = order.recipe
     held_out = _grow(recipe, 1, phases)
     facts: dict[str, Any] = {"population": recipe.population.to_dict()}
-    if order.folder is None or order.base is None:
-        fingers = _grow(recipe, 0, phases)
-        source: PairSource | Fingers = fingers
-        if not order.renders_on_device:
-            source = ViewPool(
-                fingers,
-                recipe.preparation,
-                per_finger=recipe.population.views,
-                renewed_share=recipe.population.renewed_share,
-                report=phases.begin("making impressions"),
-            )
-        return _Data(source, held_out, None, {"kind": "synthetic"} | facts, fingers)
-    folder = order.folder
-    report = phases.begin("reading images")
-    read = read_folder(folder.folder, recipe.preparation, folder.pattern, folder.dpi, report)
+    if order.own is not None and order.base is not None:
+        pairs, site, told = _gather_own(order, order.own, order.base, phases)
+        return _Data(pairs, held_out, site, facts | told)
+    fingers = _grow(recipe, 0, phases)
+    source: PairSource | Fingers = fingers
+    if not order.renders_on_device:
+        source = _pool(fingers, recipe, phases)
+    return _Data(source, held_out, None, {"kind": "synthetic"} | facts, fingers)
+
+
+def _pool(fingers: Fingers, recipe: Recipe, phases: Phases) -> ViewPool:
+    return ViewPool(
+        fingers,
+        recipe.preparation,
+        per_finger=recipe.population.views,
+        renewed_share=recipe.population.renewed_share,
+        report=phases.begin("making impressions"),
+    )
+
+
+def _gather_own(
+    order: Order, own: OwnPrints, base: BaseModel, phases: Phases
+) -> tuple[PairSource, LabelledSamples, dict[str, Any]]:
+    """What is learned from, the site's fingers that are not, and what the manifest says of both."""
+    recipe = order.recipe
+    read = own.read(recipe.preparation, phases.begin("reading images"))
     learned, site = split_subjects(read, LEARNED_SHARE)
     phases.begin("aligning impressions")
-    pairs = FolderPairs(learned, order.base.encoder, recipe.matching, _network(order.base.pose))
-    facts |= {
-        "kind": "folder",
+    pairs: PairSource = FolderPairs(learned, base.encoder, recipe.matching, _network(base.pose))
+    synthetic = synthetic_count(len(pairs), order.synthetic_share)
+    if synthetic:
+        population = replace(recipe.population, training=synthetic)
+        fingers = _grow(replace(recipe, population=population), 0, phases)
+        pairs = MixedPairs(pairs, _pool(fingers, recipe, phases))
+    told = own.facts | {
         "images": len(read.samples),
         "fingers": len(set(read.fingers)),
         "learned_fingers": len(set(learned.fingers)),
         "held_out_fingers": len(set(site.fingers)),
+        "synthetic_fingers": synthetic,
         "skipped": len(read.skipped),
     }
-    return _Data(pairs, held_out, site, facts)
+    return pairs, site, told
 
 
 def _fit(

@@ -17,6 +17,7 @@ from app.services.attempt import Attempt
 from app.services.context import Actor, Recognition
 from app.services.identifiers import is_person_id
 from app.services.outcomes import DuplicateFinger, Enrolment, ImageOutcome, OnDuplicate
+from app.services.persons import change_consent
 from app.services.policy import DUPLICATE_FMR, duplicate_threshold
 from app.services.recognise import (
     ProbeImage,
@@ -42,6 +43,8 @@ class EnrolRequest:
         person_id: the client's own id; None has one generated.
         finger: position code, 0 (unknown) to 10.
         images: 1 to 10 images of this finger.
+        consent_training: whether the person's kept images may be trained on; None leaves it as it
+            is, at first not.
         reply: renders the answer that is kept for the request's idempotency key, if it has one.
     """
 
@@ -51,6 +54,7 @@ class EnrolRequest:
     images: tuple[bytes, ...]
     dpi: float | None = None
     on_duplicate: OnDuplicate = OnDuplicate.REJECT
+    consent_training: bool | None = None
     reply: Callable[[Enrolment], Reply] | None = None
 
 
@@ -90,6 +94,8 @@ def enroll(ctx: Recognition, actor: Actor, request: EnrolRequest) -> Enrolment:
             gallery = existing_gallery(tx, request.gallery)
             if tx.persons.get(gallery.id, person_id) is None:
                 tx.persons.add(Person(gallery.id, person_id, now_ms()))
+            if request.consent_training is not None:
+                change_consent(tx, actor, gallery.id, person_id, request.consent_training)
             for sample, (descriptor, _) in zip(samples, embedded, strict=True):
                 _add(tx, _template(gallery, person_id, request.finger, sample), sample.image)
                 # Its descriptor names its model, so a promotion meanwhile does no harm.

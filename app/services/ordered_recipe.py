@@ -14,7 +14,15 @@ SEEDS_APART = 10
 SEEDS_FROM = 1_000_000
 
 ONLY_FOR_PICTURES = ("epochs", "transfer")
-ONLY_FOR_PRINTS = ("dpi", "fingers", "steps", "batch_fingers", "calibration_fingers")
+ONLY_FOR_PRINTS = (
+    "dpi",
+    "fingers",
+    "steps",
+    "batch_fingers",
+    "calibration_fingers",
+    "datasets",
+    "synthetic_share",
+)
 
 
 def recipe_of(spec: TrainingSpec) -> AnyRecipe:
@@ -37,6 +45,8 @@ def picture_recipe_of(recipe: SiameseRecipe, spec: TrainingSpec) -> SiameseRecip
     given = [name for name in ONLY_FOR_PRINTS if getattr(spec, name) is not None]
     if spec.prints != "auto":
         given.append("prints")
+    if spec.data == "enrolled":
+        given.append("data")
     if given:
         raise _not_for(given, f"fingerprints; {recipe.name} is of pictures")
     schedule = recipe.schedule

@@ -50,6 +50,32 @@ def list_templates(
     return [(template, tuple(models[template.id])) for template in templates]
 
 
+def set_consent(
+    store: Store, actor: Actor, gallery: str, person_id: str, consent_training: bool
+) -> Person:
+    """Say whether a person's kept images may be trained on; models that have stay as they are.
+
+    Raises:
+        NotFound: there is no such gallery or person.
+    """
+    with store.write() as tx:
+        person = _existing_person(tx, gallery, person_id)
+        change_consent(tx, actor, person.gallery, person.id, consent_training)
+        return _existing_person(tx, gallery, person_id)
+
+
+def change_consent(
+    tx: Transaction, actor: Actor, gallery: str, person_id: str, consent_training: bool
+) -> None:
+    """The same within a transaction, for a person who is there; told where it changes something."""
+    person = tx.persons.get(gallery, person_id)
+    if person is None or person.consent_training == consent_training:
+        return
+    tx.persons.set_consent(gallery, person_id, consent_training)
+    details = {"gallery": gallery, "training": consent_training}
+    tx.audit.record(audit.event(actor, "person.consent_changed", person_id, **details))
+
+
 def delete_person(ctx: Recognition, actor: Actor, gallery: str, person_id: str) -> None:
     """Delete a person with all templates and images; they have left the index on return.
 

@@ -15,7 +15,10 @@ from app.learning.siamese.archives import is_archive
 from app.learning.siamese.recipe import SiameseRecipe
 from app.services import audit, idempotency
 from app.services.context import Actor
+from app.services.datasets import existing_dataset
+from app.services.galleries import DEFAULT_GALLERY
 from app.services.ordered_recipe import recipe_of
+from app.services.recognise import existing_gallery
 from app.services.training_spec import TrainingSpec
 
 KIND = "train"
@@ -96,6 +99,7 @@ def submit_training(
     Raises:
         InvalidInput: the recipe is unknown or has no use for a field of the order, or the folder
             may not be used.
+        NotFound: there is no such data set (``dataset_not_found``) or gallery.
         Conflict: another training runs or waits and the order says ``reject``
             (``training_under_way``), or the idempotency key was used meanwhile.
     """
@@ -107,6 +111,10 @@ def submit_training(
         resolve(spec.folder)
     job = Job(new_id(), KIND, JobState.QUEUED, spec.to_dict(), created_ms=now_ms())
     with store.write() as tx:
+        for dataset_id in spec.datasets or ():
+            existing_dataset(tx, dataset_id)
+        if spec.data == "enrolled":
+            existing_gallery(tx, spec.gallery or DEFAULT_GALLERY)
         _give_way(tx, actor, request.on_conflict, job)
         tx.jobs.add(job)
         tx.audit.record(
@@ -117,6 +125,8 @@ def submit_training(
                 recipe=spec.recipe,
                 data=spec.data,
                 folder=spec.folder,
+                datasets=spec.datasets,
+                gallery=spec.gallery,
                 promote=spec.promote,
             )
         )

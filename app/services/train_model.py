@@ -7,17 +7,22 @@ from pathlib import Path
 from typing import Any
 
 from app.core.clock import now_ms
+from app.core.datasets import DatasetFiles
 from app.core.ports import Store, Transaction
 from app.core.records import Job, JobState, ModelAlias
+from app.learning.own_prints import DatasetData, FolderData, OwnPrints
 from app.learning.progress import Sink
 from app.learning.recipes import Recipe
 from app.learning.siamese.beginning import PictureBase
 from app.learning.siamese.recipe import SiameseRecipe
 from app.learning.siamese.train import PictureOrder, train_pictures
-from app.learning.train import BaseModel, FolderData, Order, Trained, train
+from app.learning.train import BaseModel, Order, Trained, train
 from app.networks.device import Device
 from app.services import audit
 from app.services.context import Actor
+from app.services.datasets import open_dataset
+from app.services.enrolled_prints import MINIMUM_QUALITY, SAMPLES_PER_PERSON, EnrolledData
+from app.services.galleries import DEFAULT_GALLERY
 from app.services.ordered_recipe import recipe_of
 from app.services.promote import propose
 from app.services.submit_training import TrainingFolders
@@ -40,6 +45,7 @@ class Training:
 
     Attributes:
         datasets: folder of the data sets that recipes of pictures name.
+        dataset_files: the images of uploaded data sets.
         work: a folder of the job's own, for the state of the fit; whoever runs the job after this
             worker was killed resumes from it.
     """
@@ -49,6 +55,7 @@ class Training:
     device: Device
     folders: TrainingFolders
     datasets: Path
+    dataset_files: DatasetFiles
     work: Path | None = None
 
 
@@ -99,7 +106,8 @@ def _train_prints(
         tools.device,
         champion.model,
         from_scratch=spec.base == "scratch",
-        folder=_folder(tools, spec),
+        own=_own_prints(tools, spec),
+        synthetic_share=spec.synthetic_share or 0.0,
         backup=tools.work,
         prints=spec.prints,
     )
@@ -179,10 +187,22 @@ def _in_service(tools: Training) -> str | None:
         return tx.aliases.get(ModelAlias.CHAMPION)
 
 
-def _folder(tools: Training, spec: TrainingSpec) -> FolderData | None:
-    if spec.folder is None:
-        return None
-    return FolderData(tools.folders.resolve(spec.folder), spec.pattern, spec.dpi)
+def _own_prints(tools: Training, spec: TrainingSpec) -> OwnPrints | None:
+    if spec.folder is not None:
+        return FolderData(tools.folders.resolve(spec.folder), spec.pattern, spec.dpi)
+    if spec.datasets is not None:
+        ids = spec.datasets
+        return DatasetData([open_dataset(tools.store, tools.dataset_files, one) for one in ids])
+    return _enrolled(tools, spec) if spec.data == "enrolled" else None
+
+
+def _enrolled(tools: Training, spec: TrainingSpec) -> EnrolledData:
+    return EnrolledData(
+        tools.store,
+        spec.gallery or DEFAULT_GALLERY,
+        MINIMUM_QUALITY if spec.minimum_quality is None else spec.minimum_quality,
+        spec.samples_per_person or SAMPLES_PER_PERSON,
+    )
 
 
 def _result(model_id: str, trained: Trained, promote: bool) -> dict[str, Any]:

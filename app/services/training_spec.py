@@ -12,16 +12,23 @@ from app.evaluation.dataset import MAX_PATTERN_CHARS
 from app.imaging.resolution import MAX_DPI, MIN_DPI
 from app.learning import recipes
 
-Data = Literal["synthetic", "folder"]
+Data = Literal["synthetic", "folder", "datasets", "enrolled"]
 Base = Literal["champion", "scratch"]
 Promote = Literal["manual", "if_better"]
 Prints = recipes.Prints
+
+MAX_DATASETS = 20
 
 _CHOICES = {
     "data": get_args(Data),
     "base": get_args(Base),
     "promote": get_args(Promote),
     "prints": get_args(Prints),
+}
+_ONLY_WITH = {
+    "folder": ("folder", "pattern", "dpi"),
+    "datasets": ("datasets",),
+    "enrolled": ("gallery", "minimum_quality", "samples_per_person"),
 }
 _WHOLE = {
     "fingers": (2, 1_000_000),
@@ -30,6 +37,8 @@ _WHOLE = {
     "batch_fingers": (2, 4096),
     "calibration_fingers": (40, 20_000),
     "seed": (0, 2**32 - 1),
+    "minimum_quality": (0, 100),
+    "samples_per_person": (2, 1000),
 }
 MAX_LEARNING_RATE = 1.0
 
@@ -42,7 +51,7 @@ class TrainingSpec:
         recipe: name of the recipe.
         recipe_data: the recipe itself as data, where it is not a built-in one; of the same name.
         data: prints that are generated (for a recipe of pictures: its own data set), or labelled
-            images of a folder on the server.
+            images of a folder on the server or of uploaded data sets, or the enrolled samples.
         folder: that folder; it must lie in a folder the operator has allowed.
         pattern: regular expression with named groups that reads labels from file names.
         dpi: resolution of the folder's images where the files do not say it.
@@ -62,6 +71,10 @@ class TrainingSpec:
         promote: whether a better model goes into service without being asked again.
         prints: where synthetic impressions are made: by the host's processors ahead of the step, or
             by the network's device as part of it; "auto" is the device if that is a GPU.
+        datasets: ids of the uploaded data sets.
+        synthetic_share: of the fingers of a training on own prints, those that are synthetic.
+        gallery: whose enrolled samples; None means the default one.
+        minimum_quality, samples_per_person: which of them, see ``enrolled_prints.EnrolledData``.
     """
 
     recipe: str = "default"
@@ -81,6 +94,11 @@ class TrainingSpec:
     prints: Prints = "auto"
     recipe_data: dict[str, Any] | None = None
     transfer: str | None = None
+    datasets: list[str] | None = None
+    synthetic_share: float | None = None
+    gallery: str | None = None
+    minimum_quality: int | None = None
+    samples_per_person: int | None = None
 
     def __post_init__(self) -> None:
         for name, choices in _CHOICES.items():
@@ -93,14 +111,14 @@ class TrainingSpec:
             raise _invalid(
                 f"learning_rate must be above 0 and at most {MAX_LEARNING_RATE:g}", "learning_rate"
             )
-        for name in ("recipe", "folder", "pattern", "transfer"):
+        for name in ("recipe", "folder", "pattern", "transfer", "gallery"):
             _check_text(name, getattr(self, name))
         brought = self.recipe_data
         if brought is not None and not isinstance(brought, dict):
             raise _invalid("recipe_data must be an object", "recipe_data")
         if brought is not None and brought.get("name") != self.recipe:
             raise _invalid("recipe must be the name that stands in recipe_data", "recipe")
-        self._check_folder_data()
+        self._check_own_data()
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON-ready form."""
@@ -127,18 +145,39 @@ class TrainingSpec:
             raise _invalid(f"a training order does not know {', '.join(unknown)}", *unknown)
         return cls(**data)
 
-    def _check_folder_data(self) -> None:
+    def _check_own_data(self) -> None:
         if self.data == "folder" and not self.folder:
             raise _invalid("data=folder needs the folder's path in 'folder'", "folder")
-        for name in ("folder", "pattern", "dpi"):
-            if self.data == "synthetic" and getattr(self, name) is not None:
-                raise _invalid(f"{name} is only for data=folder", name)
-        if self.data == "folder" and self.prints == "device":
+        if self.data == "datasets" and not self.datasets:
+            raise _invalid("data=datasets needs their ids in 'datasets'", "datasets")
+        for data, names in _ONLY_WITH.items():
+            for name in names:
+                if self.data != data and getattr(self, name) is not None:
+                    raise _invalid(f"{name} is only for data={data}", name)
+        if self.data != "synthetic" and self.prints == "device":
             raise _invalid("prints=device is for data=synthetic: images are not rendered", "prints")
         if self.dpi is not None and not (_is_number(self.dpi) and MIN_DPI <= self.dpi <= MAX_DPI):
             raise _invalid(f"dpi must be {MIN_DPI:g} to {MAX_DPI:g}", "dpi")
         if self.pattern is not None:
             _check_pattern(self.pattern)
+        if self.datasets is not None:
+            _check_datasets(self.datasets)
+        if self.synthetic_share is not None:
+            _check_share(self.synthetic_share, self.data)
+
+
+def _check_datasets(ids: Any) -> None:
+    good = isinstance(ids, list) and len(ids) <= MAX_DATASETS
+    if not good or not all(isinstance(one, str) for one in ids) or len(set(ids)) < len(ids):
+        raise _invalid(f"datasets must be ids, each once, {MAX_DATASETS} at most", "datasets")
+
+
+def _check_share(share: Any, data: Data) -> None:
+    if data == "synthetic":
+        raise _invalid("synthetic_share is for own prints: there are no others", "synthetic_share")
+    if not (_is_number(share) and 0.0 <= share <= recipes.LARGEST_SYNTHETIC_SHARE):
+        most = recipes.LARGEST_SYNTHETIC_SHARE
+        raise _invalid(f"synthetic_share must be 0 to {most:g}", "synthetic_share")
 
 
 def _check_whole(name: str, value: Any, least: int, most: int) -> None:

@@ -1,6 +1,7 @@
-"""The only room that speaks SQL: persons, templates, images, jobs, keys, audit; migrations."""
+"""The only room that speaks SQL: persons, templates, data sets, jobs, keys, audit; migrations."""
 
+from app.storage.dataset_files import SealedDatasetFiles
 from app.storage.store import SqliteStore, open_store
 from app.storage.vault import Vault, load_or_create_master_key
 
-__all__ = ["SqliteStore", "Vault", "load_or_create_master_key", "open_store"]
+__all__ = ["SealedDatasetFiles", "SqliteStore", "Vault", "load_or_create_master_key", "open_store"]

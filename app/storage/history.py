@@ -12,8 +12,8 @@ class History:
     """Writes and reads the changes of one transaction's connection.
 
     Attributes:
-        erased: whether the transaction removed templates or descriptors, so that the log must be
-            emptied of them.
+        erased: whether the transaction removed templates, descriptors or keys, so that the log must
+            be emptied of them.
     """
 
     def __init__(self, connection: sa.Connection) -> None:

@@ -132,11 +132,11 @@ class SqlJobs:
             return self._change(job, state=JobState.CANCELLING)
         return job
 
-    def unfinished(self, kind: str) -> list[Job]:
-        """Jobs of a kind that are at work or wait: first the one at work, then the oldest."""
-        query = sa.select(jobs).where(
-            jobs.c.kind == kind, jobs.c.state.in_((*_AT_WORK, JobState.QUEUED))
-        )
+    def unfinished(self, kind: str | None = None) -> list[Job]:
+        """Jobs (of a kind) that are at work or wait: first those at work, then the oldest."""
+        query = sa.select(jobs).where(jobs.c.state.in_((*_AT_WORK, JobState.QUEUED)))
+        if kind is not None:
+            query = query.where(jobs.c.kind == kind)
         waits = jobs.c.state == JobState.QUEUED
         return self._all(query.order_by(waits, jobs.c.created_ms, jobs.c.id))
 

@@ -80,6 +80,12 @@ class SqlPersons:
         slot = self._connection.execute(new_slot).scalar_one()
         self._connection.execute(sa.insert(persons).values(row_of(person, key_slot=slot)))
 
+    def set_consent(self, gallery: str, person_id: str, consent_training: bool) -> None:
+        """Say whether the person's kept images may be trained on."""
+        which = sa.and_(persons.c.gallery == gallery, persons.c.id == person_id)
+        change = sa.update(persons).where(which).values(consent_training=consent_training)
+        self._connection.execute(change)
+
     def delete(self, gallery: str, person_id: str) -> bool:
         """Remove with all templates, descriptors, images and the key that sealed them."""
         if self.get(gallery, person_id) is None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
+from app.core.datasets import Datasets
 from app.core.errors import Overloaded, WhorlError
 from app.core.ports import (
     Aliases,
@@ -25,6 +26,7 @@ from app.storage import checkup, sqlite
 from app.storage.aliases import SqlAliases
 from app.storage.audit import SqlAuditLog, SqlReplies
 from app.storage.calibrations import SqlCalibrations
+from app.storage.datasets import SqlDatasets
 from app.storage.history import History
 from app.storage.jobs import SqlJobs
 from app.storage.keys import SqlKeys
@@ -54,6 +56,7 @@ class SqlTransaction:
         self.keys: Keys = SqlKeys(connection)
         self.audit: AuditLog = SqlAuditLog(connection)
         self.replies: Replies = SqlReplies(connection)
+        self.datasets: Datasets = SqlDatasets(connection, self.history)
 
 
 class SqliteStore:

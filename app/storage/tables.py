@@ -98,6 +98,7 @@ persons = sa.Table(
     sa.Column("gallery", sa.Text, primary_key=True),
     sa.Column("id", sa.Text, primary_key=True),
     sa.Column("created_ms", sa.BigInteger),
+    sa.Column("consent_training", sa.Boolean),
     sa.Column("key_slot", sa.Integer),
 )
 
@@ -222,6 +223,22 @@ replies = sa.Table(
     sa.Column("status", sa.Integer),
     sa.Column("body", sa.Text),
     sa.Column("created_ms", sa.BigInteger),
+)
+
+datasets = sa.Table(
+    "datasets",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("name", sa.Text),
+    sa.Column("created_ms", sa.BigInteger),
+    sa.Column("subjects", sa.Integer),
+    sa.Column("fingers", sa.Integer),
+    sa.Column("samples", sa.Integer),
+    sa.Column("bytes", sa.BigInteger),
+    sa.Column("dpi", sa.Float),
+    sa.Column("pattern", sa.Text),
+    sa.Column("report", _json()),
+    sa.Column("key_slot", sa.Integer),
 )
 
 

@@ -108,6 +108,30 @@ class SqlTemplates:
             found[reference.template.id].append(reference)
         return [reference for of_one in found.values() for reference in of_one]
 
+    def trainable(self, gallery: str, minimum_quality: int) -> list[Template]:
+        """Templates with a kept image, of a finger whose position is known, of persons who consent.
+
+        Ordered by person and id.
+        """
+        query = (
+            sa.select(templates)
+            .join(
+                persons,
+                sa.and_(
+                    persons.c.gallery == templates.c.gallery, persons.c.id == templates.c.person_id
+                ),
+            )
+            .where(
+                templates.c.gallery == gallery,
+                templates.c.has_image,
+                templates.c.finger > 0,
+                templates.c.quality >= minimum_quality,
+                persons.c.consent_training,
+            )
+            .order_by(templates.c.person_id, templates.c.id)
+        )
+        return [record_of(Template, row) for row in self._connection.execute(query)]
+
     def count(self, gallery: str) -> int:
         """Number of templates in the gallery."""
         return self._count(sa.func.count(), gallery)

@@ -283,7 +283,7 @@ def test_check_tells_what_is_wrong(
 
 
 def test_check_finds_damage_in_the_file(store: SqliteStore, path: Path, make: Make) -> None:
-    make.enrolled(store, "anna", *(f"t{n}" for n in range(60)))
+    make.enrolled(store, "anna", *(f"t{n}" for n in range(300)))
     store.close()
     with path.open("r+b") as file:
         # Pages are added as rows are: the last ones are of what was enrolled, not of the schema.

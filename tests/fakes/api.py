@@ -20,13 +20,16 @@ from app.bootstrap.home import RegistryCatalogue
 from app.core.ports import Store
 from app.core.records import Scope
 from app.imaging.decode import ImageLimits
+from app.learning.dataset_archive import DatasetLimits
+from app.learning.siamese.archive_limits import ArchiveLimits
 from app.services.context import Actor, Recognition
+from app.services.create_dataset import DatasetTools
 from app.services.indexes import SearchIndexes
 from app.services.job_files import JobFiles
 from app.services.keys import create_key
 from app.services.submit_training import TrainingFolders
 from app.services.upload_model import ModelIntake
-from app.storage import open_store
+from app.storage import SealedDatasetFiles, Vault, open_store
 from tests.fakes.models import FakeLiveModels, model
 
 EVERYBODY = frozenset(Scope)
@@ -103,6 +106,10 @@ def running_api(
     root, files = folder / "training", JobFiles(folder)
     root.mkdir()
     taking = None if intake is None else intake(store)
+    limits = DatasetLimits(
+        5_000_000, ArchiveLimits(20_000_000, 500, 1_000_000, 200.0), ImageLimits()
+    )
+    dataset_files = SealedDatasetFiles(folder / "datasets", Vault(bytes(32)))
     services = ApiServices(
         recognition=Recognition(store, models, SearchIndexes(store), ImageLimits(), 20),
         catalogue=FakeCatalogue("m1", "m2", "m3")
@@ -110,6 +117,7 @@ def running_api(
         else RegistryCatalogue(taking.registry),
         folders=TrainingFolders((root,)),
         job_files=files,
+        datasets=DatasetTools(store, dataset_files, limits),
         readiness=readiness,
         version=VersionFacts("1.2.3", "3.11", "none", "cpu"),
         limits=ApiLimits(max_body_bytes, images),

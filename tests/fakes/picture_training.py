@@ -52,7 +52,9 @@ def add_recipes(monkeypatch: pytest.MonkeyPatch) -> None:
 def tools_of(home: Home, settings: Settings) -> Training:
     folders = TrainingFolders((settings.train_root,) if settings.train_root else ())
     device = find_device("cpu")
-    return Training(home.store, home.registry, device, folders, settings.datasets)
+    return Training(
+        home.store, home.registry, device, folders, settings.datasets, home.dataset_files
+    )
 
 
 def train(

@@ -20,6 +20,7 @@ from app.services.job_files import JobFiles
 from app.services.keys import authenticate
 from app.services.promote import complete_promotion
 from app.settings import Settings
+from tests.fakes.print_archives import drawn_prints, zip_bytes
 from tests.small_model import publish_small_model, shipped_id
 
 
@@ -250,3 +251,25 @@ def test_a_bad_setting_is_a_finding(model_home: Path, monkeypatch: pytest.Monkey
     result = whorl("doctor", "--json")
     assert result.exit_code == 1
     assert checks(result)["settings"]["text"].startswith("WHORL_DEVICE: ")
+
+
+def test_a_data_set_is_added_shown_and_deleted(model_home: Path, tmp_path: Path) -> None:
+    assert json.loads(whorl("datasets", "list", "--json").stdout) == {"datasets": []}
+    archive = tmp_path / "prints.zip"
+    archive.write_bytes(zip_bytes(drawn_prints() | {"notes.txt": b"x"}))
+    made = whorl("datasets", "add", archive)
+    assert made.exit_code == 0, made.stderr
+    assert "not an image file by its name (notes.txt)" in made.stderr
+    dataset_id = made.stdout.strip()
+    listed = json.loads(whorl("datasets", "list", "--json").stdout)["datasets"]
+    assert [(one["id"], one["name"], one["samples"]) for one in listed] == [
+        (dataset_id, "prints.zip", 10)
+    ]
+    sheet = tmp_path / "sheet.png"
+    shown = whorl("datasets", "show", dataset_id, "--preview", sheet)
+    assert (shown.exit_code, shown.stdout) == (0, "")
+    assert sheet.read_bytes().startswith(b"\x89PNG")
+    assert whorl("datasets", "delete", dataset_id).exit_code == 0
+    gone = whorl("datasets", "show", dataset_id)
+    assert (gone.exit_code, "dataset_not_found" in gone.stderr) == (2, True)
+    assert whorl("datasets", "add", tmp_path / "nothing.zip").exit_code == 2

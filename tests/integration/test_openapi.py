@@ -20,6 +20,7 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from tests.fakes.api import Api, running_api
+from tests.fakes.print_archives import drawn_prints, zip_bytes
 from tests.fakes.prints import print_png
 
 EXAMPLES = 12
@@ -57,6 +58,8 @@ def existing(api: Api) -> dict[str, str]:
     job = api.client.post("/v1/train", json={}).json()["job_id"]
     assert api.client.post(f"/v1/jobs/{job}:cancel").json()["state"] == "cancelled"
     api.client.put("/v1/galleries/spare")
+    prints: Any = {"archive": ("prints.zip", zip_bytes(drawn_prints())), "name": (None, "spare")}
+    dataset = api.client.post("/v1/datasets", files=prints).json()
     key = api.client.post("/v1/keys", json={"name": "spare", "scopes": ["verify"]}).json()
     return {
         "person_id": "alice",
@@ -65,6 +68,7 @@ def existing(api: Api) -> dict[str, str]:
         "job_id": job,
         "model_id": "m2",
         "key_id": key["key_id"],
+        "dataset_id": dataset["dataset_id"],
         "slug": "dpi_unknown",
     }
 

@@ -96,8 +96,9 @@ def test_a_model_better_than_the_champion_is_proposed(home: Home) -> None:
 def test_without_a_champion_that_loads_only_a_start_from_nothing_is_possible(
     settings: Settings, home: Home
 ) -> None:
+    device, folders = find_device("cpu"), TrainingFolders(())
     tools = Training(
-        home.store, home.registry, find_device("cpu"), TrainingFolders(()), settings.datasets
+        home.store, home.registry, device, folders, settings.datasets, home.dataset_files
     )
     with home.store.write() as tx:
         tx.aliases.set(ModelAlias.CHAMPION, "f" * 16)

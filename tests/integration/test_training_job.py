@@ -18,9 +18,10 @@ from app.core.errors import InvalidInput
 from app.core.records import Job, JobState, ModelAlias
 from app.learning import train as training
 from app.learning.fit import new_encoder
+from app.learning.own_prints import FolderData
 from app.learning.recipe_book import RECIPE_BOOK
 from app.learning.recipes import Recipe
-from app.learning.train import BaseModel, FolderData, Order, train
+from app.learning.train import BaseModel, Order, train
 from app.networks.device import find_device
 from app.services.submit_training import SubmitTraining, TrainingFolders, submit_training
 from app.services.training_spec import TrainingSpec
@@ -230,15 +231,11 @@ def test_weights_that_do_not_fit_are_refused_before_any_work(base: Recipe) -> No
 def test_samples_for_another_model_cannot_align_a_folder(tmp_path: Path) -> None:
     device, folder = find_device("cpu"), FolderData(tmp_path, dpi=500.0)
     with pytest.raises(InvalidInput) as caught:
-        train(
-            Order(TINY, device, champion(FINER), from_scratch=True, folder=folder), lambda _: None
-        )
+        train(Order(TINY, device, champion(FINER), from_scratch=True, own=folder), lambda _: None)
     assert caught.value.slug == "base_does_not_fit"
     # Other weights may align it.
     with pytest.raises(InvalidInput) as caught:
-        train(
-            Order(TINY, device, champion(WIDER), from_scratch=True, folder=folder), lambda _: None
-        )
+        train(Order(TINY, device, champion(WIDER), from_scratch=True, own=folder), lambda _: None)
     assert caught.value.slug == "no_labelled_images"
 
 

@@ -17,6 +17,7 @@ COMMANDS = (
     "models rollback", "models verify", "models prune", "keys create", "keys list", "keys revoke",
     "jobs list", "jobs show", "jobs cancel", "jobs watch", "recipes run", "recipes report",
     "recipes search",
+    "datasets list", "datasets add", "datasets show", "datasets delete",
 )  # fmt: skip
 HEAVY = (
     "keras", "tensorflow", "cv2", "scipy", "matplotlib", "PIL", "sqlalchemy", "fastapi", "optuna",

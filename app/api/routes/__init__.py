@@ -10,6 +10,7 @@ from app.api.routes import (
     audit,
     calibrate,
     compare,
+    datasets,
     enroll,
     galleries,
     health,
@@ -34,6 +35,7 @@ _OTHERS: tuple[APIRouter, ...] = (
     calibrate.router,
     keys.router,
     audit.router,
+    datasets.router,
 )
 
 

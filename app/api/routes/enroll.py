@@ -61,6 +61,7 @@ def enroll(
             images=images,
             dpi=body.dpi,
             on_duplicate=body.on_duplicate,
+            consent_training=body.consent_training,
             reply=call.keeper(201, render),
         ),
     )

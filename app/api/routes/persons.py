@@ -7,8 +7,10 @@ from typing import Annotated
 from fastapi import APIRouter, Response
 
 from app.api.auth import require
+from app.api.bodies import PersonBody
+from app.api.forms import parsed
 from app.api.names import GalleryQuery, PersonPath, TemplatePath
-from app.api.openapi import failures
+from app.api.openapi import BODY, failures, request_body
 from app.api.paging import Page, WantedWindow, cut, page
 from app.api.resources import PersonAnswer, TemplateAnswer
 from app.api.state import Services
@@ -38,6 +40,25 @@ def get_person(
 ) -> PersonAnswer:
     """One person."""
     return PersonAnswer.of(use_case.get_person(services.recognition.store, gallery, person_id))
+
+
+@router.put(
+    "/{person_id}",
+    responses=failures(*BODY, 404),
+    openapi_extra=request_body(PersonBody, {"consent_training": True}),
+)
+def put_person(
+    services: Services,
+    actor: _Writer,
+    person_id: PersonPath,
+    body: Annotated[PersonBody, parsed(PersonBody)],
+    gallery: GalleryQuery = "default",
+) -> PersonAnswer:
+    """Say whether a person's kept images may be trained on."""
+    store = services.recognition.store
+    return PersonAnswer.of(
+        use_case.set_consent(store, actor, gallery, person_id, body.consent_training)
+    )
 
 
 @router.delete("/{person_id}", status_code=204, responses=failures(404))

@@ -29,7 +29,7 @@ _EXAMPLE = {"fingers": 500, "steps": 2000, "promote": "if_better"}
     "/train",
     status_code=202,
     response_model=JobAnswer,
-    responses=failures(*BODY, 409),
+    responses=failures(*BODY, 404, 409),
     openapi_extra=request_body(TrainBody, _EXAMPLE, required=False),
 )
 def train(

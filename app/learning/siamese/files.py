@@ -10,7 +10,6 @@ from typing import Protocol
 from app.core.errors import InvalidInput
 
 MAX_FILE_BYTES = 64 * 1024**2
-TOO_LARGE = f"the file has more than {MAX_FILE_BYTES:,} bytes"
 
 Bytes = Callable[[], bytes]
 """Reads one file; raises ``InvalidInput`` where it cannot be read."""
@@ -74,10 +73,15 @@ class Folder:
         path = self._folder / name
         try:
             if path.stat().st_size > MAX_FILE_BYTES:
-                raise InvalidInput(TOO_LARGE)
+                raise InvalidInput(too_large(MAX_FILE_BYTES))
             return path.read_bytes()
         except OSError as error:
             raise InvalidInput(f"the file cannot be read: {error.strerror}") from error
+
+
+def too_large(max_bytes: int) -> str:
+    """Why a file of more bytes is left out."""
+    return f"the file has more than {max_bytes:,} bytes"
 
 
 def hidden(name: str) -> bool:
