@@ -14,17 +14,19 @@ from app.evaluation.curves import (
     roc_png,
     score_table_png,
 )
+from app.evaluation.rates import Scores
 from app.evaluation.run_record import RunRecord
 
 Runs = Mapping[str, Sequence[RunRecord]]
 """Runs of each recipe of a system, at least one, by seed."""
+MOST_CURVES = 20
 
 
 def system_curves(system: str, runs: Runs) -> Iterator[tuple[str, bytes]]:
     """Name and PNG of every curve that the records hold; none of them shows a picture of data."""
     for name, records in runs.items():
         yield f"{name}-loss", loss_curves_png(_losses(records), f"{name}: loss")
-    scores = {f"{name}, seed {run.seed}": run.scores for name in runs for run in runs[name]}
+    scores = curve_scores(runs)
     yield f"{system}-roc", roc_png(scores, f"{system}: receiver operating characteristic")
     yield (
         f"{system}-precision-recall",
@@ -40,6 +42,22 @@ def system_curves(system: str, runs: Runs) -> Iterator[tuple[str, bytes]]:
             best = f" (best of {enrolled} enrolled)" if enrolled > 1 else ""
             title = f"{name}: one against all{best}, seed {first.seed}"
             yield f"{name}-scores", score_table_png(table, title)
+
+
+def curve_scores(runs: Runs) -> dict[str, Scores]:
+    """Scores by title; where single runs would be too many to tell apart, those of a recipe are
+    put together."""
+    if sum(map(len, runs.values())) <= MOST_CURVES:
+        return {f"{name}, seed {run.seed}": run.scores for name in runs for run in runs[name]}
+    return {f"{name}, {_seeds(records)}": _together(records) for name, records in runs.items()}
+
+
+def _together(records: Sequence[RunRecord]) -> Scores:
+    scores = [run.scores for run in records]
+    return Scores(
+        np.concatenate([one.genuine for one in scores]),
+        np.concatenate([one.impostor for one in scores]),
+    )
 
 
 def _losses(records: Sequence[RunRecord]) -> dict[str, dict[int, float]]:

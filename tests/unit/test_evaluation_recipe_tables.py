@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from app.evaluation.recipe_curves import system_curves
+from app.evaluation.recipe_curves import MOST_CURVES, curve_scores, system_curves
 from app.evaluation.recipe_tables import amount, commands, figures_table, spread, system_block
 from tests.fakes.runs import RECIPE, run_record
 
@@ -203,3 +203,14 @@ def test_every_curve_is_a_picture_and_named_after_recipe_or_system() -> None:
         "dots-original-decisions", "dots-original-scores", "dots-decisions",
     ]  # fmt: skip
     assert all(png.startswith(b"\x89PNG") for png in curves.values())
+
+
+def test_curves_are_of_single_runs_unless_they_are_too_many() -> None:
+    few = {"dots": [run_record(seed=k) for k in (1, 2)]}
+    assert list(curve_scores(few)) == ["dots, seed 1", "dots, seed 2"]
+    many = {"dots": [run_record(seed=k) for k in range(1, MOST_CURVES + 2)], "one": [IMPROVED]}
+    found = curve_scores(many)
+    assert list(found) == [f"dots, {MOST_CURVES + 1} seeds together", "one, 1 seed together"]
+    together = found[f"dots, {MOST_CURVES + 1} seeds together"]
+    assert sorted(set(together.genuine.tolist())) == pytest.approx([0.6, 0.9])
+    assert len(together.impostor) == 2 * (MOST_CURVES + 1)
