@@ -27,6 +27,7 @@ from app.learning.siamese.network import compiled_siamese, embed_pixels, new_pic
 from app.learning.siamese.pairing import Pairs, PairSampler
 from app.learning.siamese.pictures import LabelledPictures
 from app.learning.siamese.recipe import PAIR_LOSSES, LossParams, PairingParams, SiameseRecipe
+from app.learning.siamese.taking_over import take_over
 from app.networks.layer_stack import ends_in_relu
 
 VALIDATION_PAIRS = 2000
@@ -170,20 +171,6 @@ def _step_through(siamese: keras.Model, epoch: Epoch, progress: _Progress) -> tu
         callbacks=[progress],
     )
     return float(ran.history["loss"][-1]), time.monotonic() - began
-
-
-def take_over(base: keras.Model, encoder: keras.Model) -> list[str]:
-    """Copy the weights of layers that have the same name and shapes; their names."""
-    known = {layer.name: layer for layer in base.layers}
-    taken = []
-    for layer in encoder.layers:
-        other = known.get(layer.name)
-        if other is None or not layer.weights:
-            continue
-        if [tuple(w.shape) for w in layer.weights] == [tuple(w.shape) for w in other.weights]:
-            layer.set_weights(other.get_weights())
-            taken.append(layer.name)
-    return taken
 
 
 class _ValidationLoss:
