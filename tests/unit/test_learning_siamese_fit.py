@@ -132,6 +132,13 @@ def test_limits_stop_early_and_say_why(
     assert (found.stopped, len(found.epochs)) == (stopped, epochs)
 
 
+def test_a_fit_that_stands_still_is_told_so_once_it_has_warmed_up() -> None:
+    same = {"stack": [{"layer": "flatten"}, DENSE, UNIT]}  # 1 or -1: no answer that costs less
+    found = fitted(replace(STILL, architecture_params=same), limits=FitLimits(epochs=2))
+    told = ["no_better_than_a_constant" in [s.name for s in e.symptoms] for e in found.epochs]
+    assert told == [False, True]
+
+
 def test_patience_needs_a_validation_loss() -> None:
     schedule = replace(STILL.schedule, epochs=2, patience=1)
     found = fitted(replace(STILL, loss=LossParams("triplet"), pairing=CLASSES, schedule=schedule))

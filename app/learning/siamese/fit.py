@@ -146,7 +146,8 @@ def fit_siamese(
             epoch = batches.next(encoder)
         loss, took = _step_through(siamese, epoch, progress)
         train_s += took
-        symptoms = _symptoms(recipe, encoder, train, batches, loss)
+        first = not epochs
+        symptoms = _symptoms(recipe, encoder, train, batches, loss, warming_up=first)
         pace = len(epoch.rows) / took
         epochs.append(
             SiameseEpoch(len(epochs) + 1, loss, judged(encoder, head), pace, tuple(symptoms))
@@ -208,6 +209,8 @@ def _symptoms(
     train: LabelledPictures,
     batches: Batches,
     loss: float,
+    *,
+    warming_up: bool,
 ) -> list[Symptom]:
     some = batches.looked_at()
     if some is None:
@@ -217,7 +220,15 @@ def _symptoms(
     cells = embed_pixels(encoder, train.pixels[used])
     shown = Pairs(first, second, some.same)
     relu = ends_in_relu(encoder)
-    return diagnose(cells, shown, recipe.loss, loss, pairs=batches.pairs, relu_output=relu)
+    return diagnose(
+        cells,
+        shown,
+        recipe.loss,
+        loss,
+        pairs=batches.pairs,
+        relu_output=relu,
+        warming_up=warming_up,
+    )
 
 
 def _why_stop(
