@@ -81,7 +81,8 @@ def test_a_search_gives_up_what_is_bad_and_not_what_learns_at_once(
 ) -> None:
     pytest.importorskip("optuna")
     monkeypatch.setattr(services, "fit_siamese", fitting([*[SLOW] * 4, last]))
-    recipe = replace(OF_BATCHES, loss=LossParams("triplet", margin=0.5))
+    shared = replace(TINY.data, split="picture")
+    recipe = replace(OF_BATCHES, data=shared, loss=LossParams("triplet", margin=0.5))
     tools = RunTools(tmp_path, {}, find_device("cpu"), "float32")
     watch = RunWatch(lambda _at: None, lambda _epoch, _symptom: None, lambda _name, _png: None)
     trials = list(services.search_recipe(recipe, 5, 1, tools, watch))
