@@ -130,20 +130,24 @@ def _run_one(
     seeded = with_seed(recipe, seed)
     label = f"{recipe.name} seed {seed}"
     limits = tools.limits
-    kept = None if fresh else folders.kept(seeded, limits.seconds, limits.epochs)
-    if kept is not None:
-        ran = f"{len(kept.epochs)} of {kept.epochs_planned} epochs"
-        say(screen, f"{label}: kept, {ran} have been run (--fresh trains it again)")
-        return True
     try:
+        kept = None if fresh else folders.kept(seeded, limits.seconds, limits.epochs)
+        if kept is not None:
+            ran = f"{len(kept.epochs)} of {kept.epochs_planned} epochs"
+            say(screen, f"{label}: kept, {ran} have been run (--fresh trains it again)")
+            return True
         with _watched(seeded, folders, screen) as watch:
             record = run_recipe(recipe, seed, tools, watch)
     except (WhorlError, ValueError) as error:
         # Hours of other runs must not be lost because one recipe cannot be run.
         return _excused(label, error, screen)
     record.write(folders.record(recipe.name, seed))
-    write_page(folders, tools.known, recipe.name)
     say(screen, f"{label}: {_told(record)}", "green")
+    try:
+        write_page(folders, tools.known, recipe.name)
+    except (WhorlError, OSError) as error:
+        # The run is recorded; the last page, after all runs, ends the command if it fails, too.
+        say(screen, f"{label}: the page was not written. {error}", "yellow")
     return True
 
 

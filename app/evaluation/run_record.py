@@ -18,7 +18,8 @@ from app.core.types import FloatArray
 from app.evaluation.rates import Scores
 
 WORDS = ("summary", "original", "wrong", "changed", "reported")
-"""Fields of a recipe that are for readers: a run stays valid where only these change."""
+"""Fields of a recipe that are for readers: a run stays valid where only these change. The second
+is no field any more, but stands in records that are kept."""
 KEPT_SCORES = 4000
 DIGITS = 6
 """Of kept scores: those of a learned measure crowd together near 0 and 1."""
@@ -46,7 +47,7 @@ class RunRecord:
             fit is estimated as three times that for every picture shown.
         parts: by name of the part: pictures, classes, subjects.
         reading: lines of what was read, for people: counts and reasons, no names of files, which
-            may be persons'.
+            may be persons'; the last one of what was taken over, where it begins from a recipe.
         counts: int [2, 2] of decisions, see ``decisions.DecisionCounts.table``.
         genuine, impostor: test scores, thinned, see ``thinned``.
         search_scores: of one probe a class against every class, its best of those enrolled, or

@@ -27,12 +27,13 @@ from app.learning.siamese.fit import (
     SiameseEpoch,
     fit_siamese,
 )
-from app.learning.siamese.network import embed_pixels
+from app.learning.siamese.network import embed_pixels, new_picture_encoder
 from app.learning.siamese.pictures import PARTS, LabelledPictures
 from app.learning.siamese.protocol import Measured, measure
 from app.learning.siamese.recipe import SiameseRecipe
 from app.learning.siamese.sheets import picture_sheets
 from app.learning.siamese.sources import describe_reading
+from app.learning.siamese.taking_over import describe_fitting
 from app.networks.device import Device
 from app.networks.memory import keep_freed_memory
 from app.networks.multiply_adds import multiply_adds
@@ -99,13 +100,15 @@ def run_recipe(recipe: SiameseRecipe, seed: int, tools: RunTools, watch: RunWatc
         watch.sheet(name, png)
     with tools.device.scope():
         base = fit_base(recipe, parts, tools, watch)
+        begun = _begun(recipe, base)
+        phases.noted(begun)
         fit = _Fit(recipe, tools, watch)
         fitted = fit.run(parts, None if base is None else base.encoder)
         measured = _measure(recipe, fitted, parts)
     for name, png in test_sheets(recipe, fitted.matching, parts[2], measured):
         watch.sheet(name, png)
     return RunRecord(
-        **_told_of_run(recipe, tools, parts, read),
+        **_told_of_run(recipe, tools, parts, [*_reading(read), *begun]),
         **_told_of_fit(recipe, fitted, fit, base),
         **_told_of_measure(measured),
     )
@@ -152,7 +155,7 @@ def fit_base(
     Raises:
         InvalidInput: the recipe to begin from is not known (``unknown_recipe``), its pictures
             cannot be read, or it would learn from some that this one is measured on
-            (``transfer_of_other_split``).
+            (``transfer_of_other_split``), or none of its layers fits (``base_does_not_fit``).
         WhorlError: its fit diverged (``fit_diverged``).
     """
     if not recipe.transfer:
@@ -165,6 +168,8 @@ def fit_base(
     first = with_seed(tools.known[recipe.transfer], recipe.schedule.seed)
     its_parts = recipe_pictures(first, tools.datasets)
     require_unseen(first.name, _origin(first, its_parts), _origin(recipe, parts))
+    # Before hours go into weights of which nothing would be taken.
+    describe_fitting(first.name, new_picture_encoder(first), new_picture_encoder(recipe))
     return _Fit(first, tools, watch).run(its_parts)
 
 
@@ -184,7 +189,7 @@ def _measure(recipe: SiameseRecipe, fitted: FittedSiamese, parts: Parts) -> Meas
 
 
 def _told_of_run(
-    recipe: SiameseRecipe, tools: RunTools, parts: Parts, read: Sequence[LabelledPictures]
+    recipe: SiameseRecipe, tools: RunTools, parts: Parts, reading: list[str]
 ) -> dict[str, Any]:
     named = dict(zip(PARTS, parts, strict=True))
     return {
@@ -199,8 +204,20 @@ def _told_of_run(
         },
         "epochs_planned": recipe.schedule.epochs,
         "parts": {name: part.counts() for name, part in named.items()},
-        "reading": [line for pictures in read for line in describe_reading(pictures, examples=0)],
+        "reading": reading,
     }
+
+
+def _reading(read: Sequence[LabelledPictures]) -> list[str]:
+    return [line for pictures in read for line in describe_reading(pictures, examples=0)]
+
+
+def _begun(recipe: SiameseRecipe, base: FittedSiamese | None) -> list[str]:
+    """What a run takes over, in a line; no line where it begins from no recipe."""
+    if base is None:
+        return []
+    taken = describe_fitting(recipe.transfer, base.encoder, new_picture_encoder(recipe))
+    return [f"{BEGUN_FROM}{recipe.transfer}, {taken}"]
 
 
 def _told_of_fit(

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from app.core.errors import InvalidInput, WhorlError
+from app.learning.siamese.constant_loss import constant_loss
 from app.learning.siamese.data import Parts, recipe_pictures
 from app.learning.siamese.diagnosis import FirstShown, Symptom
 from app.learning.siamese.fit import FittedSiamese, SiameseEpoch, fit_siamese
 from app.learning.siamese.network import embed_pixels
 from app.learning.siamese.protocol import measure
-from app.learning.siamese.recipe import PAIR_LOSSES, LossParams, Protocol, SiameseRecipe
+from app.learning.siamese.recipe import PAIR_LOSSES, Protocol, SiameseRecipe
 from app.networks.memory import keep_freed_memory
 from app.services.run_recipe import RunTools, RunWatch, fit_base, with_seed
 
@@ -171,20 +172,23 @@ def _try(
 ) -> Trial:
     values = {name: _suggested(asked, name, r) for name, r in search_space(recipe).items()}
     tried = with_values(recipe, values)
+    train, validation, _ = parts
+    constant = constant_loss(tried, train)
     epochs: list[SiameseEpoch] = []
     first = FirstShown()
 
     def told(epoch: SiameseEpoch) -> None:
         epochs.append(epoch)
         first.note(epoch.number, epoch.symptoms)
-        asked.report(-_relative(tried.loss, epochs), epoch.number)
+        if constant <= 0.0:  # one class only: nothing to compare trials by
+            return
+        asked.report(-_relative(epoch, constant), epoch.number)
         if asked.should_prune():
             raise _GivenUpError
 
     def ended(accuracy: float | None) -> Trial:
         return Trial(asked.number, values, accuracy, len(epochs), first.found())
 
-    train, validation, _ = parts
     try:
         fitted = fit_siamese(
             tried,
@@ -213,16 +217,13 @@ def _suggested(asked: optuna.Trial, name: str, within: Range) -> float | int:
     return asked.suggest_float(name, within.low, within.high, log=within.log)
 
 
-def _relative(loss: LossParams, epochs: list[SiameseEpoch]) -> float:
-    """A loss that can be compared between trials: margins and scales stretch losses themselves.
+def _relative(epoch: SiameseEpoch, constant: float) -> float:
+    """A loss that can be compared between trials: margins, scales and batches stretch losses.
 
-    Of pairs, as a share of what one answer for all pairs costs; else of the first epoch's.
+    That of validation where there is one, as a share of what one answer for everything costs.
     """
-    last = epochs[-1]
-    if not math.isfinite(last.validation_loss):
-        return last.loss / max(epochs[0].loss, 1e-9)
-    of_distance = loss.kind in MARGINS_OF_DISTANCES
-    return last.validation_loss / (loss.margin**2 / 4 if of_distance else math.log(2))
+    known = math.isfinite(epoch.validation_loss)
+    return (epoch.validation_loss if known else epoch.loss) / constant
 
 
 def _stack(recipe: SiameseRecipe) -> list[dict[str, Any]]:

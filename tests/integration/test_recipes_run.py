@@ -111,6 +111,19 @@ def test_a_run_cut_short_is_made_again_where_it_may_go_further(tmp_path: Path) -
     assert len(RunRecord.read(record_path(tmp_path)).epochs) == 2
 
 
+def test_a_record_that_cannot_be_read_ends_no_other_run(tmp_path: Path) -> None:
+    broken = record_path(tmp_path).with_name("stripes-original-2.json")
+    broken.parent.mkdir(parents=True)
+    broken.write_text("{}", "utf-8")
+    result = run_stripes(tmp_path, "--epochs", 1, "--seeds", 3)
+    said = result.stderr.replace("\n", " ")
+    assert "stripes-original seed 1: the page was not written. stripes-original-2.json" in said
+    assert "stripes-original seed 2: failed. stripes-original-2.json is not the record" in said
+    assert [len(RunRecord.read(broken.with_name(f"stripes-original-{seed}.json")).epochs)
+            for seed in (1, 3)] == [1, 1]  # fmt: skip
+    assert result.exit_code != 0
+
+
 def test_the_page_is_written_again_without_training(ran: tuple[Path, Result]) -> None:
     folder, _ = ran
     (folder / "recipes.md").unlink()

@@ -53,6 +53,7 @@ def test_a_record_counts_what_was_left_out_and_names_nothing(datasets: Path) -> 
     assert record.reading == [
         "30 pictures of 3 classes and 3 subjects",
         "1 skipped: not an image file by its name",
+        "begun from first, 1 of 1 layers taken",
     ]
 
 
@@ -82,6 +83,16 @@ def test_a_run_does_not_begin_from_a_fit_that_knows_the_test(
     (datasets / "strangers").symlink_to(datasets / "att_faces")
     strangers = replace(other, data=replace(other.data, path="strangers"))
     assert run(datasets, FitLimits(epochs=1), strangers).transfer_s > 0
+
+
+def test_a_run_does_not_begin_from_a_fit_of_which_no_layer_fits(
+    datasets: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wider = replace(FIRST, architecture_params=stack(FLATTEN, dense(5, None)))
+    monkeypatch.setattr(services, "fit_siamese", None)  # refused before the time of a fit is spent
+    with pytest.raises(InvalidInput, match="layers with weights") as caught:
+        run(datasets, FitLimits(epochs=1), wider)
+    assert caught.value.slug == "base_does_not_fit"
 
 
 def test_a_run_keeps_freed_memory(datasets: Path, monkeypatch: pytest.MonkeyPatch) -> None:

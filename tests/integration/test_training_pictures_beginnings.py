@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -29,7 +30,14 @@ def test_only_a_champion_of_its_kind_is_tuned_and_compared_with(
     assert home.registry.manifest(fresh.model_id).parent is None
     assert fresh.compared_with == first.model_id
     later = train(home, settings, "later-stripes", base="scratch")
-    assert home.registry.manifest(later.model_id).parent == fresh.model_id
+    began = home.registry.manifest(later.model_id)
+    assert began.parent == fresh.model_id
+    of = re.fullmatch(
+        rf"from the weights of {fresh.model_id}, (\d+) of (\d+) layers taken(;.*)?",
+        began.training["began"],
+    )
+    assert of is not None
+    assert of[1] == of[2] != "0"
 
 
 @pytest.mark.usefixtures("unseen")

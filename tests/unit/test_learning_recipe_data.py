@@ -6,6 +6,7 @@ import copy
 import json
 import math
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 
 from app.core.errors import InvalidInput
 from app.core.json_ready import json_ready
+from app.evaluation.dataset import parse_names
 from app.learning.recipe_book import RECIPE_BOOK, recipe_from_data
 from app.learning.recipes import Recipe
 from app.learning.siamese.improved import FACES, FASHION, IMPROVED, STRIPES
@@ -100,6 +102,7 @@ CHANGES: list[tuple[str, Any, str]] = [
     ("data", {"path": "a"}, "data needs kind"),
     ("data.mixed_conditions", 1, "data.mixed_conditions must be true or false"),
     ("augmentation.scale", [1.2, 0.8], "the least and then the greatest"),
+    ("augmentation.blur_px", 1.1, "augmentation.blur_px must be 0 or more and at most 1"),
     ("augmentation.noise", None, "augmentation.noise must be a number"),
     ("preparation.kind", "print", "preparation must be an object with the kind picture"),
     ("preparation.scaling", "wild", "preparation.scaling must be one of unit, standard"),
@@ -118,6 +121,10 @@ CHANGES: list[tuple[str, Any, str]] = [
     ("reported", {"accuracy": "high"}, "reported.accuracy must be a number"),
     ("loss.kind", "triplet", "pairing.kind must be classes"),
     ("pairing.kind", "classes", "pairing.kind must be classes"),
+    ("loss.dropped_cells", 0.5, "loss.dropped_cells is 0.5, and contrastive drops none"),
+    ("pairing", {"hard_share": 0.5, "fixed": True}, "hard_share is 0.5, and fixed pairs take"),
+    ("pairing", {"kind": "first_third_equal", "hard_share": 0.5}, "the kind first_third_equal"),
+    ("loss", {"kind": "binary_crossentropy_absolute", "clamped": True}, "loss.clamped is true"),
 ]
 
 
@@ -140,6 +147,13 @@ def test_what_is_wrong_is_said(place: str, value: Any, said: str) -> None:
     assert said in caught.value.detail
 
 
+def test_a_pattern_may_be_what_the_reading_of_names_takes() -> None:
+    data = told() | {"data": {"kind": "folder", "path": "a", "pattern": r"(?P<finger>\p{L}+)"}}
+    assert SiameseRecipe.from_dict(data).data.pattern == r"(?P<finger>\p{L}+)"
+    names = [Path("x/left.png"), Path("x/right.png")]
+    assert len(parse_names(names, data["data"]["pattern"]).images) == 2
+
+
 def stacked(*layers: Any, size: tuple[int, int] = (160, 160)) -> dict[str, Any]:
     data = told() | {"name": "my-stripes", "architecture_params": {"stack": list(layers)}}
     data["preparation"] = {"kind": "picture", "height_px": size[0], "width_px": size[1]}
@@ -148,6 +162,7 @@ def stacked(*layers: Any, size: tuple[int, int] = (160, 160)) -> dict[str, Any]:
 
 CONV = {"layer": "conv", "filters": 8, "kernel": 3}
 FLATTEN = {"layer": "flatten"}
+UNIT = {"layer": "unit"}
 DENSE = {"layer": "dense", "units": 8}
 
 
@@ -198,6 +213,48 @@ def test_a_map_of_cells_goes_with_its_loss_and_matching(
     assert SiameseRecipe.from_dict(told(FACES)) == FACES
     with pytest.raises(ValueError, match=re.escape(said)):
         SiameseRecipe.from_dict(told(FACES) | {place: changed})
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"schedule": {"patience": 3}}, "schedule.patience is 3, and supervised_contrastive has"),
+        ({"pairing": {"hard_share": 0.5}}, "the kind classes takes no hard pairs"),
+        ({"loss": {"clamped": True}}, "supervised_contrastive takes no distance of a pair"),
+        (
+            {"loss": {"kind": "triplet", "dropped_cells": 0.0}, "schedule": {"patience": 3}},
+            "schedule.patience is 3, and triplet has",
+        ),
+    ],
+)
+def test_what_a_loss_of_batches_would_not_heed_is_refused(
+    changes: dict[str, dict[str, Any]], said: str
+) -> None:
+    data = told(FACES)
+    stack = data["architecture_params"]["stack"]
+    if changes.get("loss", {}).get("kind") == "triplet":
+        data |= {"matching": {"measure": "cosine"}}
+        stack += [{"layer": "flatten"}, UNIT]
+    for part, fields in changes.items():
+        data[part] |= fields
+    with pytest.raises(ValueError, match=re.escape(said)):
+        SiameseRecipe.from_dict(data)
+
+
+def test_a_loss_of_all_pairs_of_a_batch_has_a_validation_loss_to_wait_for() -> None:
+    data = told(FASHION)
+    data["schedule"]["patience"] = 3
+    assert SiameseRecipe.from_dict(data).schedule.patience == 3
+
+
+@pytest.mark.parametrize("kind", ["supervised_contrastive", "additive_margin_softmax"])
+def test_cosines_need_unit_vectors(kind: str) -> None:
+    data = told(FASHION)
+    data["loss"] = {"kind": kind}
+    assert SiameseRecipe.from_dict(data).loss.kind == kind
+    data["architecture_params"]["stack"].append(FLATTEN)
+    with pytest.raises(ValueError, match=r"stack ends in flatten, and .* it must end in unit"):
+        SiameseRecipe.from_dict(data)
 
 
 def test_a_loss_of_batches_must_say_how_templates_are_compared() -> None:

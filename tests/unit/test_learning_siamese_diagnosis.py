@@ -147,6 +147,22 @@ def test_no_better_than_a_constant(
             assert seen[0].detail.endswith(f"costs {constant:.3f}")
 
 
+def test_an_epoch_that_warms_up_may_be_no_better_than_a_constant() -> None:
+    cells, pairs = np.zeros((PICTURES, 1, 1, CHANNELS), np.float32), pairs_of(30, itself=5)
+    wrong = ["embedding_collapse", "pairs_out_of_balance", "picture_with_itself"]
+    for warming_up, more in ((True, []), (False, ["no_better_than_a_constant"])):
+        seen = diagnose(
+            cells,
+            pairs_of(),
+            CONTRASTIVE,
+            1.0,
+            pairs=pairs,
+            relu_output=False,
+            warming_up=warming_up,
+        )
+        assert names(seen) == wrong + more
+
+
 @pytest.mark.parametrize("kind", ["triplet", "supervised_contrastive", "additive_margin_softmax"])
 def test_other_losses_know_no_constant(kind: LossKind) -> None:
     assert symptoms(loss=LossParams(kind), mean_loss=100.0) == []

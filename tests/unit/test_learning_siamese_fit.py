@@ -9,11 +9,11 @@ import keras
 import numpy as np
 import pytest
 
-from app.core.errors import Cancelled, WhorlError
+from app.core.errors import Cancelled, InvalidInput, WhorlError
 from app.core.params import VectorMatching
 from app.learning.fit import FitProgress
 from app.learning.siamese import protocol
-from app.learning.siamese.fit import FitLimits, SiameseEpoch, fit_siamese, take_over
+from app.learning.siamese.fit import FitLimits, SiameseEpoch, fit_siamese
 from app.learning.siamese.network import embed_pixels, new_picture_encoder
 from app.learning.siamese.recipe import (
     Augmentation,
@@ -23,6 +23,7 @@ from app.learning.siamese.recipe import (
     PairingParams,
     SiameseRecipe,
 )
+from app.learning.siamese.taking_over import describe_fitting, take_over
 from app.networks.layer_stack import layer_stack
 from tests.fakes.siamese import CLASSES, DENSE, SIDE, STACK, STILL, TINY, UNIT, bars, fitted, ignore
 
@@ -131,6 +132,13 @@ def test_limits_stop_early_and_say_why(
     assert (found.stopped, len(found.epochs)) == (stopped, epochs)
 
 
+def test_a_fit_that_stands_still_is_told_so_once_it_has_warmed_up() -> None:
+    same = {"stack": [{"layer": "flatten"}, DENSE, UNIT]}  # 1 or -1: no answer that costs less
+    found = fitted(replace(STILL, architecture_params=same), limits=FitLimits(epochs=2))
+    told = ["no_better_than_a_constant" in [s.name for s in e.symptoms] for e in found.epochs]
+    assert told == [False, True]
+
+
 def test_patience_needs_a_validation_loss() -> None:
     schedule = replace(STILL.schedule, epochs=2, patience=1)
     found = fitted(replace(STILL, loss=LossParams("triplet"), pairing=CLASSES, schedule=schedule))
@@ -149,12 +157,17 @@ def test_only_layers_that_fit_are_taken_over() -> None:
     base = randomised(layer_stack(SIDE, SIDE, STACK), 1)
     encoder = randomised(layer_stack(SIDE, SIDE, [*STACK[:2], last]), 2)
     before = {weight.path: np.asarray(weight) for weight in encoder.weights}
+    assert describe_fitting("base", base, encoder) == "1 of 2 layers taken"
     assert take_over(base, encoder) == ["01_dense_dense"]
     known = {weight.path: np.asarray(weight) for weight in base.weights}
     for weight in encoder.weights:
         wanted = known if weight.path.startswith("01_dense_dense/") else before
         np.testing.assert_array_equal(np.asarray(weight), wanted[weight.path])
-    assert take_over(base, layer_stack(SIDE, SIDE, [{"layer": "global_average"}])) == []
+    other = layer_stack(SIDE, SIDE, [STACK[0], last])
+    assert take_over(base, other) == []
+    with pytest.raises(InvalidInput, match="none of the 1 layers with weights") as caught:
+        describe_fitting("base", base, other)
+    assert caught.value.slug == "base_does_not_fit"
 
 
 def test_a_fit_begins_with_its_base() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,10 @@ from app.learning.siamese.beginning import PictureBase, begin, people_of, split_
 from app.learning.siamese.data import Gathered, gather_pictures, require_measurable
 from app.learning.siamese.pictures import LabelledPictures
 from app.learning.siamese.recipe import DataParams, FitSchedule, LossParams, SiameseRecipe
+from app.networks.layer_stack import layer_stack
 from tests.fakes.prints import png
 
+CONV = {"layer": "conv", "filters": 2, "kernel": 3}
 PATTERN = r"(?P<finger>\d+)_\d+"
 RECIPE = SiameseRecipe(
     "some",
@@ -110,22 +113,38 @@ def test_olivetti_and_att_show_the_same_people() -> None:
     assert olivetti != people_of(DataParams("folder", "att_faces"), own=True)
 
 
+def encoder(*, units: int = 3) -> keras.Model:
+    first = {"layer": "dense", "units": 2}
+    return layer_stack(4, 4, [{"layer": "flatten"}, first, {"layer": "dense", "units": units}])
+
+
 def base(people: str, split: str) -> PictureBase:
     matching = VectorMatching("euclidean")
-    return PictureBase("m", keras.Sequential(), RECIPE.preparation, matching, 0.1, people, split)
+    return PictureBase("m", encoder(), RECIPE.preparation, matching, 0.1, people, split)
 
 
 def test_no_weights_are_taken_that_know_the_test() -> None:
     same, other = base("faces", "one"), base("faces", "two")
-    assert begin(same, lambda: None, "faces", "one").base is same
-    fresh = begin(other, lambda: None, "faces", "one")
+    assert begin(same, lambda: None, encoder, "faces", "one").base is same
+    fresh = begin(other, lambda: None, encoder, "faces", "one")
     assert fresh.base is None
     assert "another split" in fresh.told
-    assert "other data" in begin(base("coats", "two"), lambda: None, "faces", "one").told
-    assert begin(None, lambda: same, "faces", "one").base is same
+    coats = base("coats", "two")
+    assert "other data" in begin(coats, lambda: None, encoder, "faces", "one").told
+    assert begin(None, lambda: same, encoder, "faces", "one").base is same
     strangers = base("coats", "three")
-    assert begin(other, lambda: strangers, "faces", "one").base is strangers
+    assert begin(other, lambda: strangers, encoder, "faces", "one").base is strangers
     for unsafe in (other, base("", "")):
         with pytest.raises(InvalidInput) as caught:
-            begin(None, lambda unsafe=unsafe: unsafe, "faces", "one")  # type: ignore[misc]
+            begin(None, lambda unsafe=unsafe: unsafe, encoder, "faces", "one")  # type: ignore[misc]
         assert caught.value.slug == "transfer_of_other_split"
+
+
+def test_what_a_transfer_takes_is_told() -> None:
+    known = base("faces", "one")
+    wider = partial(encoder, units=5)
+    begun = begin(None, lambda: known, wider, "faces", "one")
+    assert begun.told == "from the weights of m, 1 of 2 layers taken"
+    with pytest.raises(InvalidInput, match="one of m") as caught:
+        begin(None, lambda: known, lambda: layer_stack(4, 4, [CONV]), "faces", "one")
+    assert caught.value.slug == "base_does_not_fit"

@@ -15,6 +15,7 @@ from app.learning.gate import GateDecision
 from app.learning.siamese.network import new_picture_encoder
 from app.learning.siamese.pictures import LabelledPictures
 from app.learning.siamese.recipe import DataParams, SiameseRecipe
+from app.learning.siamese.taking_over import describe_fitting
 from app.networks.weights import same_weights
 
 OWN_FOLDER = "folder"
@@ -82,15 +83,23 @@ def split_digest(parts: tuple[LabelledPictures, ...], seed: int) -> str:
     return digest.hexdigest()
 
 
-def begin(champion: PictureBase | None, transfer: Transfer, people: str, split: str) -> Beginning:
+def begin(
+    champion: PictureBase | None,
+    transfer: Transfer,
+    fresh: Callable[[], keras.Model],
+    people: str,
+    split: str,
+) -> Beginning:
     """The champion's weights if no picture that is measured on was learned from; else a transfer.
 
     Args:
         champion: the model in service where it is of the recipe's kind and may be tuned.
         transfer: finds the model that the recipe begins from, None where it begins from none.
+        fresh: an encoder of the recipe, for what fits it of that model.
 
     Raises:
-        InvalidInput: that model knows the test (see ``require_unseen``), or there is none yet.
+        InvalidInput: that model knows the test (see ``require_unseen``), none of its layers fits
+            (``base_does_not_fit``), or there is none yet.
     """
     passed_over = ""
     if champion is not None:
@@ -105,7 +114,8 @@ def begin(champion: PictureBase | None, transfer: Transfer, people: str, split: 
     if base is None:
         return Beginning(None, "from fresh weights" + passed_over)
     require_unseen(base.id, (base.people, base.split), (people, split), model_id=base.id)
-    return Beginning(base, f"from the weights of {base.id}, as far as layers fit" + passed_over)
+    taken = describe_fitting(base.id, base.encoder, fresh(), model_id=base.id)
+    return Beginning(base, f"from the weights of {base.id}, {taken}" + passed_over)
 
 
 def require_unseen(

@@ -69,6 +69,7 @@ def diagnose(
     *,
     pairs: Pairs | None,
     relu_output: bool,
+    warming_up: bool = False,
 ) -> list[Symptom]:
     """Look for what makes Siamese fits stall.
 
@@ -79,6 +80,8 @@ def diagnose(
         pairs: all of the epoch; None where the loss takes whole batches, for then nothing that is
             said of pairs holds.
         relu_output: whether the encoder ends in an activation that cuts off below zero.
+        warming_up: whether it is the fit's first epoch, which may have learned next to nothing yet:
+            its loss says nothing.
     """
     vectors = cells.reshape(len(cells), -1)
     squares = np.square(vectors[shown.first] - vectors[shown.second]).sum(axis=1)
@@ -86,13 +89,10 @@ def diagnose(
         _dead_outputs(vectors) if relu_output else None,
         _collapsed(vectors, squares),
         _clamped(squares) if loss.clamped else None,
-        *([] if pairs is None else _of_pairs(pairs, loss, mean_loss)),
+        *([] if pairs is None else (_unbalanced(pairs), _same_pictures(pairs))),
+        None if pairs is None or warming_up else _constant(pairs, loss, mean_loss),
     ]
     return [symptom for symptom in found if symptom is not None]
-
-
-def _of_pairs(pairs: Pairs, loss: LossParams, mean_loss: float) -> list[Symptom | None]:
-    return [_unbalanced(pairs), _same_pictures(pairs), _constant(pairs, loss, mean_loss)]
 
 
 def _dead_outputs(vectors: FloatArray) -> Symptom | None:

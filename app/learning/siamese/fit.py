@@ -27,6 +27,7 @@ from app.learning.siamese.network import compiled_siamese, embed_pixels, new_pic
 from app.learning.siamese.pairing import Pairs
 from app.learning.siamese.pictures import LabelledPictures
 from app.learning.siamese.recipe import SiameseRecipe
+from app.learning.siamese.taking_over import take_over
 from app.learning.siamese.validation import ValidationLoss
 from app.networks.layer_stack import ends_in_relu
 
@@ -177,10 +178,11 @@ def fit_siamese(
             epoch = batches.next(encoder)
         loss, took = _step_through(siamese, epoch, progress)
         course.train_s += took
-        symptoms = tuple(_symptoms(recipe, encoder, train, batches, loss))
+        first = not course.epochs
+        symptoms = _symptoms(recipe, encoder, train, batches, loss, warming_up=first)
         pace, number = len(epoch.rows) / took, len(course.epochs) + 1
         course.epochs.append(
-            SiameseEpoch(number, loss, judged(encoder, head), pace, symptoms, number * steps)
+            SiameseEpoch(number, loss, judged(encoder, head), pace, tuple(symptoms), number * steps)
         )
         course.stopped = _why_stop(recipe, course.epochs, course.train_s, limits)
         kept.keep(course.facts(batches.draws))
@@ -222,26 +224,14 @@ def _step_through(siamese: keras.Model, epoch: Epoch, progress: _Progress) -> tu
     return float(ran.history["loss"][-1]), time.monotonic() - began
 
 
-def take_over(base: keras.Model, encoder: keras.Model) -> list[str]:
-    """Copy the weights of layers that have the same name and shapes; their names."""
-    known = {layer.name: layer for layer in base.layers}
-    taken = []
-    for layer in encoder.layers:
-        other = known.get(layer.name)
-        if other is None or not layer.weights:
-            continue
-        if [tuple(w.shape) for w in layer.weights] == [tuple(w.shape) for w in other.weights]:
-            layer.set_weights(other.get_weights())
-            taken.append(layer.name)
-    return taken
-
-
 def _symptoms(
     recipe: SiameseRecipe,
     encoder: keras.Model,
     train: LabelledPictures,
     batches: Batches,
     loss: float,
+    *,
+    warming_up: bool,
 ) -> list[Symptom]:
     some = batches.looked_at()
     if some is None:
@@ -251,7 +241,15 @@ def _symptoms(
     cells = embed_pixels(encoder, train.pixels[used])
     shown = Pairs(first, second, some.same)
     relu = ends_in_relu(encoder)
-    return diagnose(cells, shown, recipe.loss, loss, pairs=batches.pairs, relu_output=relu)
+    return diagnose(
+        cells,
+        shown,
+        recipe.loss,
+        loss,
+        pairs=batches.pairs,
+        relu_output=relu,
+        warming_up=warming_up,
+    )
 
 
 def _why_stop(

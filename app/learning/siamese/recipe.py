@@ -110,7 +110,7 @@ class Augmentation(Params):
     Attributes:
         rotation_deg, shift_share: greatest, each way; the shift as a share of the side.
         scale: least and greatest.
-        blur_px: greatest deviation of a Gaussian blur.
+        blur_px: greatest deviation of a Gaussian blur, which is cut off after two pixels.
         flip: whether half of the pictures are mirrored.
         gain, brightness: greatest deviation of contrast (as a factor less 1) and of level.
         noise: deviation of added noise.

@@ -27,7 +27,12 @@ from app.learning.siamese.recipe import (
     Protocol,
     SiameseRecipe,
 )
-from app.learning.siamese.recipe_limits import MAX_EPOCHS, MAX_SIDE_PX, check_recipe
+from app.learning.siamese.recipe_limits import (
+    MAX_BLUR_PX,
+    MAX_EPOCHS,
+    MAX_SIDE_PX,
+    check_recipe,
+)
 from app.learning.siamese.stack_cost import stack_cost
 
 MAX_TEXT_CHARS = 2000
@@ -54,7 +59,7 @@ _RANGES: Mapping[type, Mapping[str, tuple[float, float]]] = {
         "rotation_deg": (0, 180),
         "shift_share": (0, 1),
         "scale": (0.1, 10),
-        "blur_px": (0, 50),
+        "blur_px": (0, MAX_BLUR_PX),
         "gain": (0, 10),
         "brightness": (0, 10),
         "noise": (0, 10),

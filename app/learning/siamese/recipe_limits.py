@@ -6,16 +6,19 @@ Beyond the range of single fields, which ``recipe_data`` checks as it reads them
 from __future__ import annotations
 
 import math
-import re
 from pathlib import PurePosixPath
+
+import regex
 
 from app.core.params import MatchingParams
 from app.evaluation.dataset import MAX_PATTERN_CHARS
-from app.learning.siamese.recipe import PAIR_LOSSES, DataParams, SiameseRecipe
+from app.learning.siamese.recipe import PAIR_LOSSES, DataParams, LossKind, SiameseRecipe
 from app.learning.siamese.stack_cost import stack_cost
 
 MAX_SIDE_PX = 1024
 MAX_EPOCHS = 100_000
+MAX_BLUR_PX = 1.0
+"""The blur has five taps: all but 1% of a Gaussian of this deviation, ever less of a wider one."""
 MAX_PARAMETERS = 100_000_000
 MAX_BATCH_VALUES = 1_000_000_000
 """Of all maps of a batch: four gigabytes in single precision."""
@@ -25,6 +28,11 @@ EMBEDDED_AT_ONCE = 256
 GRID_LOSS = "supervised_contrastive"
 """The only one that compares maps; the others take one vector a picture."""
 EVEN_SHARES = 1e-6
+OF_PAIRS_AS_WELL: frozenset[LossKind] = PAIR_LOSSES | {"batch_contrastive"}
+"""Have a validation loss, for which patience waits."""
+OF_PAIR_DISTANCES: frozenset[LossKind] = frozenset({"contrastive", "binary_crossentropy_distance"})
+OF_COSINES: frozenset[LossKind] = frozenset({"additive_margin_softmax", "supervised_contrastive"})
+WITH_HARD_PAIRS = ("balanced", "each_once", "each_twice")
 
 
 def check_recipe(recipe: SiameseRecipe) -> None:
@@ -46,6 +54,7 @@ def check_recipe(recipe: SiameseRecipe) -> None:
     if recipe.matching is None and not of_pairs:
         raise ValueError(f"matching must be said where the loss is {recipe.loss.kind}")
     _check_network(recipe, of_pairs)
+    _check_idle(recipe)
 
 
 def _check_network(recipe: SiameseRecipe, of_pairs: bool) -> None:
@@ -58,6 +67,12 @@ def _check_network(recipe: SiameseRecipe, of_pairs: bool) -> None:
         )
     if cost.shape[:-1] not in ((), (1, 1)):
         _check_grid(recipe, cost.shape)
+    last = recipe.architecture_params["stack"][-1]["layer"]
+    if recipe.loss.kind in OF_COSINES and last != "unit":
+        raise ValueError(
+            f"architecture_params.stack ends in {last}, and {recipe.loss.kind} compares by "
+            "cosines, which embeddings of any length do not give; it must end in unit"
+        )
     at_once = max(recipe.schedule.batch * (2 if of_pairs else 1), EMBEDDED_AT_ONCE)
     if cost.values * at_once > MAX_BATCH_VALUES:
         raise ValueError(
@@ -82,6 +97,33 @@ def _check_grid(recipe: SiameseRecipe, shape: tuple[int, ...]) -> None:
         )
 
 
+def _check_idle(recipe: SiameseRecipe) -> None:
+    """Refuse settings that would do nothing: somebody would take the run for one that has them."""
+    loss, pairing, patience = recipe.loss, recipe.pairing, recipe.schedule.patience
+    if patience and loss.kind not in OF_PAIRS_AS_WELL:
+        raise ValueError(
+            f"schedule.patience is {patience}, and {loss.kind} has no validation loss to wait for; "
+            f"it must be 0, or loss.kind one of {', '.join(sorted(OF_PAIRS_AS_WELL))}"
+        )
+    if pairing.hard_share and (pairing.fixed or pairing.kind not in WITH_HARD_PAIRS):
+        found = "fixed pairs" if pairing.fixed else f"the kind {pairing.kind}"
+        raise ValueError(
+            f"pairing.hard_share is {pairing.hard_share:g}, and {found} takes no hard pairs; it "
+            "must be 0, or pairing.fixed false and pairing.kind one of "
+            f"{', '.join(WITH_HARD_PAIRS)}"
+        )
+    if loss.dropped_cells and loss.kind != GRID_LOSS:
+        raise ValueError(
+            f"loss.dropped_cells is {loss.dropped_cells:g}, and {loss.kind} drops none; it must be "
+            f"0, or loss.kind {GRID_LOSS}"
+        )
+    if loss.clamped and loss.kind not in OF_PAIR_DISTANCES:
+        raise ValueError(
+            f"loss.clamped is true, and {loss.kind} takes no distance of a pair; it must be false, "
+            f"or loss.kind one of {', '.join(sorted(OF_PAIR_DISTANCES))}"
+        )
+
+
 def _check_data(data: DataParams) -> None:
     if abs(sum(data.shares) - 1) > EVEN_SHARES:
         raise ValueError("data.shares must sum to 1")
@@ -96,8 +138,8 @@ def _check_data(data: DataParams) -> None:
     if len(data.pattern) > MAX_PATTERN_CHARS:
         raise ValueError(f"data.pattern may have {MAX_PATTERN_CHARS} characters")
     try:
-        groups = re.compile(data.pattern).groupindex
-    except (re.error, OverflowError, RecursionError) as error:
+        groups = regex.compile(data.pattern).groupindex
+    except (regex.error, OverflowError, RecursionError) as error:
         raise ValueError(f"data.pattern is not a regular expression: {error}") from error
     if not {"finger", "subject"} & set(groups):
         raise ValueError("data.pattern must name (?P<finger>...) or (?P<subject>...), or both")

@@ -42,6 +42,7 @@ from app.learning.siamese.judge import (
     judge_pictures,
     measured_facts,
 )
+from app.learning.siamese.network import new_picture_encoder
 from app.learning.siamese.pictures import PARTS, LabelledPictures
 from app.learning.siamese.protocol import measure
 from app.learning.siamese.recipe import SiameseRecipe
@@ -202,7 +203,7 @@ def _read(order: PictureOrder, phases: Phases) -> tuple[PictureOrder, _Read]:
         "skipped": sum(len(read.skipped) for read in seen),
     }
     tuned = order.champion if order.tunes_champion else None
-    beginning = begin(tuned, order.transfer, people, digest)
+    beginning = begin(tuned, order.transfer, lambda: new_picture_encoder(recipe), people, digest)
     read = _Read(found.parts, facts, found.changes, digest, beginning)
     return replace(order, recipe=replace(recipe, data=found.data)), read
 
