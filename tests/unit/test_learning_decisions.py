@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -148,6 +149,15 @@ def test_an_order_shortens_the_refinement_alike() -> None:
     first, second = ordered(TrainingSpec(recipe="default", seed=9)).fits
     assert first.schedule.seed == 9 != second.schedule.seed
     assert second.refinement is None
+
+
+def test_the_order_changes_the_pace_of_both_fits_alike() -> None:
+    plain, found = (ordered(TrainingSpec(learning_rate=rate)) for rate in (None, 1e-3))
+    assert plain.refinement is not None
+    assert found.refinement is not None
+    assert found.schedule == replace(plain.schedule, learning_rate=1e-3)
+    shrunk = plain.refinement.schedule.learning_rate / plain.schedule.learning_rate
+    assert found.refinement.schedule.learning_rate == pytest.approx(1e-3 * shrunk)
 
 
 @given(st.integers(1, 5000), st.integers(1, 300))

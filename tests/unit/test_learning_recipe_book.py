@@ -134,6 +134,9 @@ def test_a_recipe_of_another_kind_is_refused_with_what_there_is() -> None:
 def test_an_order_changes_a_recipe_of_pictures() -> None:
     plain = recipe_of(TrainingSpec(recipe="stripes-original"))
     assert plain == STRIPES_ORIGINAL
+    found = recipe_of(TrainingSpec(recipe="stripes-original", learning_rate=0.25))
+    faster = replace(STRIPES_ORIGINAL.schedule, learning_rate=0.25)
+    assert found == replace(STRIPES_ORIGINAL, schedule=faster)
     found = recipe_of(TrainingSpec(recipe="stripes-original", epochs=3, seed=7))
     assert isinstance(found, SiameseRecipe)
     assert (found.schedule.epochs, found.schedule.seed) == (3, 7)

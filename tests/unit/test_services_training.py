@@ -20,7 +20,7 @@ JSON = st.recursive(
 FIELDS = st.sampled_from(
     [
         "recipe", "data", "folder", "pattern", "dpi", "fingers", "steps", "batch_fingers", "seed",
-        "epochs", "base", "promote", "other",
+        "epochs", "learning_rate", "base", "promote", "other",
     ]
 )  # fmt: skip
 
@@ -50,6 +50,10 @@ def test_whatever_arrives_is_a_spec_or_refused(data: dict[str, Any]) -> None:
         ({"steps": "5"}, "steps"),
         ({"fingers": 1}, "fingers"),
         ({"seed": -1}, "seed"),
+        ({"learning_rate": 0}, "learning_rate"),
+        ({"learning_rate": 2.0}, "learning_rate"),
+        ({"learning_rate": True}, "learning_rate"),
+        ({"learning_rate": float("nan")}, "learning_rate"),
         ({"epochs": 0}, "epochs"),
         ({"laps": 3}, "laps"),
         ({"base": "previous"}, "base"),
