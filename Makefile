@@ -41,7 +41,7 @@ imports: $(VENV)/.test ## Who may import whom
 	$(BIN)/lint-imports
 
 test: lint types imports ## Lint, types, import rules and all tests
-	$(BIN)/pytest --numprocesses 2 --dist loadfile
+	$(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 evaluate: $(VENV)/.test ## Measure the shipped model on the sets under WHORL_DATASETS
 	$(BIN)/whorl evaluate --all --baseline nbis --rotate-probe 45 --partial-probe 0.5 \
