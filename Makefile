@@ -41,7 +41,7 @@ imports: $(VENV)/.test ## Who may import whom
 	$(BIN)/lint-imports
 
 test: lint types imports ## Lint, types, import rules and all tests
-	$(BIN)/pytest --numprocesses 2 --dist loadfile
+	$(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 soak: $(VENV)/.test ## The tests that take hours: faults in every phase of a training
 	$(BIN)/pytest -m soak tests/soak
