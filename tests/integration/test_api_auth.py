@@ -100,7 +100,7 @@ def test_the_body_of_a_stranger_is_never_read(api: Api) -> None:
         await api.app(scope, receive, send)
         return int(sent[0]["status"])
 
-    services = ApiServices(*[None] * 6)  # type: ignore[arg-type]  # nothing of it may be touched
+    services = ApiServices(*[None] * 8)  # type: ignore[arg-type]  # nothing of it may be touched
     for method, path, _ in keyed_routes(api):
         assert asyncio.run(ask(method, path)) == 401
 

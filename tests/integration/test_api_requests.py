@@ -147,7 +147,7 @@ def test_unknown_addresses_and_methods(api: Api) -> None:
     assert slug(api.client.post("/enroll/")) == (404, "route_not_found")
     answer = api.client.patch("/v1/persons/alice")
     assert slug(answer) == (405, "method_not_allowed")
-    assert answer.headers["allow"] == "DELETE, GET"
+    assert answer.headers["allow"] == "DELETE, GET, PUT"
     assert api.client.get("/models:rollback").headers["allow"] == "POST"
 
 

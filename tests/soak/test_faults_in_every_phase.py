@@ -103,7 +103,7 @@ def test_a_fault_costs_an_attempt_and_nothing_else(
         with asked_all_the_time(live, f"/v1/jobs/{job.id}", "/v1/models", "/health/live"):
             job.until_logged(f"phase: {phase}", PHASE_S)
             job.send(fault)
-            found = job.taken_up_or_ended(2)
+            found = job.taken_up_or_ended(2, TAKEN_UP_S)
             assert found["state"] != "failed", job.told(found)
             found = job.ended(END_S)
         assert found["state"] == "succeeded", job.told(found)
@@ -122,7 +122,7 @@ def test_three_faults_are_the_end(tmp_path: Path, order: Order, phase: str) -> N
                 job.until_logged(f"phase: {phase}", PHASE_S, times=attempt)
                 job.send(signal.SIGKILL)
                 if attempt < 3:
-                    job.taken_up_or_ended(attempt + 1)
+                    job.taken_up_or_ended(attempt + 1, TAKEN_UP_S)
             found = job.ended(TAKEN_UP_S)
         assert (found["state"], found["attempt"]) == ("failed", 3)
         assert found["problem"]["slug"] == "attempts_exhausted"

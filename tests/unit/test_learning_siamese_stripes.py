@@ -25,9 +25,11 @@ def stripes_fit(recipe: SiameseRecipe, epochs: int) -> list[set[str]]:
 
 
 def test_the_stripes_as_commonly_tried_say_what_is_wrong_from_the_first_epoch() -> None:
-    wrong = {"pairs_out_of_balance", "picture_with_itself", "no_better_than_a_constant"}
-    for seen in stripes_fit(STRIPES_ORIGINAL, 3):
-        assert wrong <= seen
+    wrong = {"pairs_out_of_balance", "picture_with_itself"}
+    first, *later = stripes_fit(STRIPES_ORIGINAL, 3)
+    assert wrong <= first
+    for seen in later:
+        assert wrong | {"no_better_than_a_constant"} <= seen
 
 
 def test_the_stripes_as_commonly_tried_collapse() -> None:
