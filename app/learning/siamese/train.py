@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -12,11 +11,14 @@ import numpy as np
 
 from app.core.types import PreparedSample
 from app.evaluation.plots import training_curve_png
-from app.evaluation.report import Evaluation
 from app.learning.contact_sheets import keep_sheets
+from app.learning.contest import GOLDEN_SAMPLES, compare_sets
 from app.learning.export import draft_manifest, model_files
+from app.learning.exported import embedding, golden_of_files, measure_latency
 from app.learning.fit import FitProgress
-from app.learning.gate import GateDecision, Judged, decide
+from app.learning.gate import GateFigures, Golden, decide
+from app.learning.gate_report import GateReport
+from app.learning.judge import Judged
 from app.learning.progress import Phases, Sink
 from app.learning.siamese.beginning import (
     OWN_FOLDER,
@@ -40,15 +42,15 @@ from app.learning.siamese.fit import FittedSiamese, SiameseEpoch, fit_siamese
 from app.learning.siamese.judge import (
     Embedded,
     calibrate_pictures,
-    judge_pictures,
     measured_facts,
+    score_pictures,
 )
 from app.learning.siamese.pictures import PARTS, LabelledPictures
 from app.learning.siamese.protocol import measure
 from app.learning.siamese.recipe import SiameseRecipe
 from app.learning.siamese.sheets import picture_sheets
 from app.learning.siamese.sources import describe_reading
-from app.learning.train import CURVE, GOLDEN_SAMPLES, Trained
+from app.learning.train import CURVE, Trained
 from app.matching.calibration import Calibration
 from app.networks.device import Device, training_dtype
 from app.networks.memory import keep_freed_memory
@@ -129,10 +131,17 @@ class _Read:
 
 @dataclass(frozen=True, slots=True)
 class _Judgement:
-    evaluations: Mapping[str, Evaluation]
+    judged: Judged
     calibration: Calibration
-    gate: GateDecision | None
     facts: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class _Challenger:
+    fitted: FittedSiamese
+    judged: Judged
+    calibration: Calibration
+    golden: Golden
 
 
 def train_pictures(order: PictureOrder, sink: Sink) -> Trained:
@@ -154,10 +163,11 @@ def train_pictures(order: PictureOrder, sink: Sink) -> Trained:
     keep_sheets(sheets, order.backup)
     course = _Course(phases)
     fitted = _fit(order, read, course)
-    judged = _judge(order, fitted, read, phases)
+    found = _judge(order, fitted, read, phases)
     phases.begin("exporting")
     with order.device.scope():
-        files = model_files(fitted.encoder, _golden(read.parts[2])) | {CURVE: _curve(course)}
+        files = model_files(fitted.encoder, _golden(read.parts[2]))
+        golden = golden_of_files(order.recipe, files)
     facts = {
         "data": read.facts,
         "began": read.beginning.told,
@@ -166,18 +176,20 @@ def train_pictures(order: PictureOrder, sink: Sink) -> Trained:
         "stopped": fitted.stopped,
         "train_s": round(fitted.train_s, 2),
         "backend": keras.backend.backend(),
-        **judged.facts,
+        **found.facts,
     }
     base = read.beginning.base
     draft = draft_manifest(
         order.recipe,
-        judged.calibration,
-        dict(judged.evaluations),
+        found.calibration,
+        dict(found.judged.evaluations),
         facts,
         None if base is None else base.id,
         matching=fitted.matching,
     )
-    return Trained(draft, files | sheets, judged.evaluations, judged.gate)
+    challenger = _Challenger(fitted, found.judged, found.calibration, golden)
+    report = _contest(order, read, challenger, phases)
+    return Trained(draft, files | {CURVE: _curve(course)} | sheets, report)
 
 
 def _read(order: PictureOrder, phases: Phases) -> tuple[PictureOrder, _Read]:
@@ -237,18 +249,17 @@ def _judge(order: PictureOrder, fitted: FittedSiamese, read: _Read, phases: Phas
         (test.pictures, test.cells),
     )
     report = phases.begin("evaluating")
-    evaluations = {name: judge_pictures(name, test, matching, report)}
+    judged = Judged.by((score_pictures(name, test, matching, report),))
     report = phases.begin("calibrating")
     calibration, source = calibrate_pictures(
         recipe, (validation, test, *_drawn(order, fitted)), matching, report
     )
-    gate = _gate(order, read, Judged(evaluations, calibration.minimum_fmr), phases)
     rule = recipe.protocol.threshold
     facts = {
         "measured": measured_facts(measured, validation.pictures, rule),
         "calibrated_on": source,
     }
-    return _Judgement(evaluations, calibration, gate, facts)
+    return _Judgement(judged, calibration, facts)
 
 
 def _drawn(order: PictureOrder, fitted: FittedSiamese) -> list[Embedded]:
@@ -260,19 +271,36 @@ def _drawn(order: PictureOrder, fitted: FittedSiamese) -> list[Embedded]:
         return [Embedded.by(fitted.encoder, drawn)]
 
 
-def _gate(
-    order: PictureOrder, read: _Read, challenger: Judged, phases: Phases
-) -> GateDecision | None:
-    champion, name = order.champion, order.data_name
+def _contest(
+    order: PictureOrder, read: _Read, challenger: _Challenger, phases: Phases
+) -> GateReport:
+    """Against the champion, where that has not learned from the test."""
+    champion, judged = order.champion, challenger.judged
     if champion is None:
-        return None
+        return GateReport(judged)
     if champion.split != read.split:
-        return not_of_this_split(champion, read.facts["split"]["people"])
+        verdict = not_of_this_split(champion, read.facts["split"]["people"])
+        return GateReport(judged, champion.id, decision=verdict)
     report = phases.begin("evaluating the champion")
     with order.device.scope():
         seen = Embedded.by(champion.encoder, read.parts[2])
-    found = {name: judge_pictures(name, seen, champion.matching, report)}
-    return decide(challenger, Judged(found, champion.minimum_fmr), name)
+    theirs = Judged.by((score_pictures(order.data_name, seen, champion.matching, report),))
+    phases.begin("comparing with the champion")
+    samples = _golden(read.parts[2])
+    with order.device.scope():
+        latency = measure_latency(
+            embedding(challenger.fitted.encoder, challenger.fitted.matching),
+            embedding(champion.encoder, champion.matching),
+            (samples, samples),
+        )
+    figures = GateFigures(
+        order.data_name,
+        compare_sets(judged, theirs),
+        (challenger.calibration.minimum_fmr, champion.minimum_fmr),
+        challenger.golden,
+        latency,
+    )
+    return GateReport(judged, champion.id, theirs, decide(figures), figures)
 
 
 def _golden(test: LabelledPictures) -> list[PreparedSample]:
