@@ -19,6 +19,7 @@ from scipy.cluster.hierarchy import fcluster, linkage
 from scipy.spatial.distance import squareform
 
 from app.core.types import FloatArray
+from app.evaluation.rates import Scores
 
 MATCH_FMR = 1e-5
 """Two captures that match at this rate show one finger, where enough of them do."""
@@ -30,6 +31,8 @@ STRAY_SHARE, SAME_SHARE = 0.5, 0.75
 """Of the other label's captures that a capture, or all captures of a label, must match."""
 MOST_PARTS = 4
 """Into which the captures of a label are parted: two fingers, and strays beside them."""
+MOST_MATCHES = 1.2
+"""Matches for each pair of captures that share a label, more than which cannot be right."""
 SCATTERED_SHARE = 0.1
 """From so many captures on that match elsewhere but not at home it is no chance any more."""
 
@@ -38,11 +41,32 @@ Rows = NDArray[np.intp]
 
 @dataclass(frozen=True, slots=True)
 class LabelThresholds:
-    """Comparison scores of the model in service at ``MATCH_FMR``, ``LINK_FMR``, ``APART_FMR``."""
+    """Comparison scores of the model in service at some false match rates.
 
-    match: float
-    link: float
+    Attributes:
+        half: at 0.5, where half of the impostors lie.
+        apart, link, match: at ``APART_FMR``, ``LINK_FMR``, ``MATCH_FMR``.
+    """
+
+    half: float
     apart: float
+    link: float
+    match: float
+
+    def moved(self, impostor: FloatArray) -> LabelThresholds:
+        """The same where a site's impostors score higher than those the model was calibrated on.
+
+        A sensor that the model does not know makes all fingers more alike to it. By how much tells
+        the median, which the few genuine comparisons that wrong labels put among the impostors
+        hardly touch; thresholds are never lowered.
+
+        Args:
+            impostor: scores of differently labelled captures.
+        """
+        lift = max(0.0, float(np.median(impostor)) - self.half)
+        return LabelThresholds(
+            self.half + lift, self.apart + lift, self.link + lift, self.match + lift
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +108,18 @@ class LabelCheck:
         return tuple(sorted({label for label in named if label}))
 
 
+def tells_apart(scores: Scores, match: float) -> bool:
+    """Whether the model can say anything of such captures: not where it matches clearly more pairs
+    than there can be genuine ones, since wrong labels do not change how many those are.
+
+    Args:
+        scores: of captures labelled alike, and differently.
+        match: the threshold of a match.
+    """
+    matches = np.count_nonzero(scores.genuine >= match) + np.count_nonzero(scores.impostor >= match)
+    return matches <= MOST_MATCHES * len(scores.genuine)
+
+
 def check_labels(
     fingers: Sequence[str], scores: FloatArray, thresholds: LabelThresholds
 ) -> tuple[Suspect, ...]:
@@ -93,11 +129,12 @@ def check_labels(
         fingers: label of each sample.
         scores: float32 [samples, samples], probe (row) against reference; only the part above the
             diagonal is looked at.
-        thresholds: of the model that made the scores.
+        thresholds: of the model that made the scores, as they hold for these captures.
     """
     upper = np.triu(np.nan_to_num(scores), 1)
     both = upper + upper.T
-    rows = {label: np.flatnonzero(np.asarray(fingers) == label) for label in dict.fromkeys(fingers)}
+    labels = np.asarray(fingers)
+    rows = {label: np.flatnonzero(labels == label) for label in dict.fromkeys(fingers)}
     return (
         *_fallen_apart(rows, both, thresholds),
         *_mixed_up(rows, both, thresholds),

@@ -16,9 +16,11 @@ from app.evaluation.label_check import (
     LabelThresholds,
     Suspect,
     check_labels,
+    tells_apart,
 )
 from app.evaluation.paired import NotJudged
-from app.evaluation.protocol import finger_codes
+from app.evaluation.protocol import all_pairs, finger_codes
+from app.evaluation.rates import pair_scores
 from app.learning.folders import LabelledSamples
 from app.learning.judge import Gallery, can_be_compared
 from app.learning.known_subjects import KnownSubjects
@@ -28,6 +30,8 @@ SITE = "site"
 COMPARED_SAMPLES = 600
 """So many captures are compared with each other to find labels mixed up; their number goes in
 squared. Whether a label falls apart is looked at for all."""
+LEAST_FMR = 1e-3
+"""A calibration that supports no lower rate says nothing of a single label."""
 TOLD_SUSPECTS = 20
 
 
@@ -37,13 +41,14 @@ class SiteData:
 
     Attributes:
         gallery: the captures as the champion sees them.
-        labels: what the champion makes of all labels, those of the learned part too.
+        labels: what the champion makes of all labels, those of the learned part too; None where
+            it can say nothing of them.
     """
 
     samples: LabelledSamples | None
     gallery: Gallery | None
     not_judged: NotJudged | None
-    labels: LabelCheck
+    labels: LabelCheck | None
 
 
 def strangers_only(
@@ -68,7 +73,7 @@ def strangers_only(
 
 def check_site_labels(
     labels: Sequence[str], gallery: Gallery, params: MatchingParams, calibration: Calibration
-) -> LabelCheck:
+) -> LabelCheck | None:
     """Labels of a site that contradict the model in service.
 
     Args:
@@ -76,28 +81,42 @@ def check_site_labels(
         gallery: the samples as that model sees them.
         calibration: of that model; rates that its counts do not support are taken as low as they
             do.
+
+    Returns:
+        What was found; None where the calibration supports no rate that would say anything, or the
+        model does not tell these captures apart.
     """
-    thresholds = LabelThresholds(
-        *(
-            calibration.threshold(max(fmr, calibration.minimum_fmr))
-            for fmr in (MATCH_FMR, LINK_FMR, APART_FMR)
-        )
-    )
+    if calibration.minimum_fmr > LEAST_FMR:
+        return None
     codes = finger_codes(labels)
-    order = np.argsort(codes, kind="stable")
-    compared = codes[order[:COMPARED_SAMPLES]][-1] + 1 if len(order) else 0
-    together = np.flatnonzero(codes < compared)
-    blocks = [together, *(np.flatnonzero(codes == k) for k in range(compared, codes.max() + 1))]
+    ordered = np.sort(codes)
+    compared = int(ordered[min(COMPARED_SAMPLES, len(ordered)) - 1]) + 1
+    fingers = int(ordered[-1]) + 1
+    blocks = [np.flatnonzero(codes < compared)]
+    blocks += [np.flatnonzero(codes == k) for k in range(compared, fingers)]
+    thresholds: LabelThresholds | None = None
     findings: list[Suspect] = []
     for rows in blocks:
         scores = gallery.of(rows).scores(params)
-        findings += check_labels([labels[row] for row in rows.tolist()], scores, thresholds)
-    return LabelCheck(int(codes.max()) + 1, int(compared), tuple(findings))
+        named = [labels[row] for row in rows.tolist()]
+        if thresholds is None:
+            pairs = pair_scores(scores, all_pairs(named))
+            thresholds = _thresholds(calibration).moved(pairs.impostor)
+            if not tells_apart(pairs, thresholds.match):
+                return None
+        findings += check_labels(named, scores, thresholds)
+    return LabelCheck(fingers, compared, tuple(findings))
 
 
-def told_of_labels(check: LabelCheck) -> list[str]:
+def _thresholds(calibration: Calibration) -> LabelThresholds:
+    lowest = calibration.minimum_fmr
+    rates = (0.5, APART_FMR, LINK_FMR, MATCH_FMR)
+    return LabelThresholds(*(calibration.threshold(max(fmr, lowest)) for fmr in rates))
+
+
+def told_of_labels(check: LabelCheck | None) -> list[str]:
     """Sentences for whoever follows the training."""
-    if not check.findings:
+    if check is None or not check.findings:
         return []
     return [
         f"{len(check.suspects)} of {check.fingers} labels contradict the model in service; what "
