@@ -117,7 +117,7 @@ def tells_apart(scores: Scores, match: float) -> bool:
         match: the threshold of a match.
     """
     matches = np.count_nonzero(scores.genuine >= match) + np.count_nonzero(scores.impostor >= match)
-    return matches <= MOST_MATCHES * len(scores.genuine)
+    return bool(matches <= MOST_MATCHES * len(scores.genuine))
 
 
 def check_labels(

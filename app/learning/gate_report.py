@@ -19,9 +19,6 @@ from app.learning.gate import (
 )
 from app.learning.judge import Judged
 
-FILE = "evaluation.json"
-"""Beside the manifest, which names its hash."""
-
 
 @dataclass(frozen=True, slots=True)
 class GateReport:

@@ -11,7 +11,6 @@ from app.core.json_ready import json_ready
 from app.core.ports import Store, Transaction
 from app.core.records import Job, JobState, ModelAlias
 from app.learning.gate import GateFigures
-from app.learning.gate_report import FILE as EVALUATION
 from app.learning.progress import Sink
 from app.learning.recipes import Recipe
 from app.learning.siamese.beginning import PictureBase
@@ -21,6 +20,7 @@ from app.learning.train import BaseModel, FolderData, Order, Trained, train
 from app.networks.device import Device
 from app.services import audit
 from app.services.context import Actor
+from app.services.models import EVALUATION
 from app.services.ordered_recipe import recipe_of
 from app.services.promote import propose
 from app.services.submit_training import TrainingFolders

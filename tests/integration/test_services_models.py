@@ -96,6 +96,9 @@ class Catalogue:
     def manifest(self, model_id: str) -> dict[str, Any] | None:
         return None if model_id == "unreadable" else {"name": model_id}
 
+    def evaluation(self, model_id: str) -> dict[str, Any] | None:
+        return {"format": 1} if model_id == "model-a" else None
+
 
 def test_models_tell_what_they_are_and_what_hangs_on_them(
     live: tuple[Recognition, FakeLiveModels],
