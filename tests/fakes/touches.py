@@ -34,13 +34,20 @@ TOUCHES = Recipe(
 )
 
 
-def touches(first: int, fingers: int, devices: Sequence[float]) -> LabelledSamples:
-    """As many touches of each finger as there are devices, the finger's number its label."""
+def touches(
+    first: int, fingers: int, devices: Sequence[float], *, fingers_each: int = 1
+) -> LabelledSamples:
+    """As many touches of each finger as there are devices, the finger's number its label.
+
+    Args:
+        fingers_each: of a person.
+    """
     keys = [(first + k, n) for k in range(fingers) for n in range(len(devices))]
     labels = tuple(str(finger) for finger, _ in keys)
     groups = {DEVICE: tuple("noisy" if devices[n] else "clean" for _, n in keys)}
     samples = tuple(_touch(finger, n, devices[n]) for finger, n in keys)
-    return LabelledSamples(samples, labels, labels, {}, groups)
+    persons = tuple(f"person {finger // fingers_each}" for finger, _ in keys)
+    return LabelledSamples(samples, labels, persons, {}, groups)
 
 
 def _touch(finger: int, touch: int, added: float) -> PreparedSample:

@@ -14,7 +14,7 @@ from app.core.records import ImagePolicy, Job, JobState, ModelAlias, Reply
 from app.imaging.decode import ImageLimits
 from app.services import galleries, idempotency, persons, promote
 from app.services.context import Recognition
-from app.services.models import get_model, list_models
+from app.services.models import get_evaluation, get_model, list_models
 from app.services.reembed import reembed
 from app.services.submit_training import SubmitTraining, TrainingFolders, submit_training
 from app.services.training_spec import TrainingSpec
@@ -119,6 +119,11 @@ def test_models_tell_what_they_are_and_what_hangs_on_them(
         ("model-c", "available", 0),
     ]
     assert get_model(ctx.store, Catalogue(), "model-a") == listed[0]
+    assert get_evaluation(Catalogue(), "model-a") == {"format": 1}
+    for model_id, slug in (("model-b", "evaluation_not_found"), ("nothing", "model_not_found")):
+        with pytest.raises(NotFound) as caught:
+            get_evaluation(Catalogue(), model_id)
+        assert caught.value.slug == slug
     for missing in ("unreadable", "nothing"):
         with pytest.raises(NotFound) as caught:
             get_model(ctx.store, Catalogue(), missing)
