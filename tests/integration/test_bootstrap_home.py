@@ -100,9 +100,8 @@ def test_a_report_is_read_as_it_was_published_or_refused(
     model_id = publish_evaluated(shipped_models, registry)
     catalogue = RegistryCatalogue(registry)
     assert catalogue.evaluation(model_id) == report_dict()
-    assert (
-        RegistryCatalogue(Registry(shipped_models)).evaluation(shipped_id(shipped_models)) is None
-    )
+    shipped = RegistryCatalogue(Registry(shipped_models))
+    assert shipped.evaluation(shipped_id(shipped_models)) is None
     (registry.folder(model_id) / EVALUATION).write_text("{}")
     with pytest.raises(ModelRefused):
         catalogue.evaluation(model_id)

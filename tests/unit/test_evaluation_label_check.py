@@ -25,9 +25,8 @@ def scores_of(truth: list[str], seed: int = 0, impostor: float = 0.2) -> FloatAr
     """A model that tells fingers apart: genuine around 0.85, impostors around 0.2."""
     rng = np.random.default_rng(seed)
     same = np.equal.outer(np.array(truth), np.array(truth))
-    return np.where(same, 0.85, impostor).astype(np.float32) + rng.uniform(
-        -0.1, 0.1, same.shape
-    ).astype(np.float32)
+    noise = rng.uniform(-0.1, 0.1, same.shape)
+    return np.asarray(np.where(same, 0.85, impostor) + noise, np.float32)
 
 
 def fingers(count: int, captures: int = 4) -> list[str]:

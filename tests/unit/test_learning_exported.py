@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import keras
 import numpy as np
@@ -18,7 +19,10 @@ from app.networks.restore import POSE, WEIGHTS
 from app.networks.weights import pack_weights
 from tests.fakes.touches import TOUCHES, touches
 
-POSE_NET = {"name": "pose_net", "params": {"size_px": 48, "widths": (4,), "strides": (2,)}}
+POSE_NET: dict[str, Any] = {
+    "name": "pose_net",
+    "params": {"size_px": 48, "widths": (4,), "strides": (2,)},
+}
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +39,7 @@ def samples() -> tuple[PreparedSample, ...]:
 def test_files_are_what_was_trained(
     encoder: keras.Model, samples: tuple[PreparedSample, ...]
 ) -> None:
-    pose = build_pose(str(POSE_NET["name"]), dict(POSE_NET["params"]))  # type: ignore[call-overload]
+    pose = build_pose(POSE_NET["name"], POSE_NET["params"])
     files = model_files(encoder, samples, pose)
     found = golden_of_files(TOUCHES, files, POSE_NET)
     assert found.difference < 1e-3 < found.tolerance == GOLDEN_TOLERANCE

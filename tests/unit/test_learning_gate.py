@@ -101,7 +101,7 @@ def test_a_target_that_could_not_be_judged_shows_no_gain_and_another_set_has_no_
     ],
 )
 def test_a_group_must_not_pay_for_the_rest(found: GroupFigures, passed: bool | None) -> None:
-    decision = decide(with_sets(replace(GOOD.sets[1], groups=(found,))))  # type: ignore[type-var]
+    decision = decide(with_sets(paired("site", 0.2, 0.1, groups=(found,))))
     assert decision.findings[-1].passed is passed
     assert decision.findings[-1].subject == "site, device old one"
     assert decision.better is (passed is not False)

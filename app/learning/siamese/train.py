@@ -12,11 +12,10 @@ import numpy as np
 from app.core.types import PreparedSample
 from app.evaluation.plots import training_curve_png
 from app.learning.contact_sheets import keep_sheets
-from app.learning.contest import GOLDEN_SAMPLES, compare_sets
+from app.learning.contest import GOLDEN_SAMPLES
 from app.learning.export import draft_manifest, model_files
-from app.learning.exported import embedding, golden_of_files, measure_latency
+from app.learning.exported import golden_of_files
 from app.learning.fit import FitProgress
-from app.learning.gate import GateFigures, Golden, decide
 from app.learning.gate_report import GateReport
 from app.learning.judge import Judged
 from app.learning.progress import Phases, Sink
@@ -31,6 +30,7 @@ from app.learning.siamese.beginning import (
     split_digest,
     split_facts,
 )
+from app.learning.siamese.contest import PictureChallenger, hold_picture_contest
 from app.learning.siamese.data import (
     Parts,
     drawn_pictures,
@@ -136,14 +136,6 @@ class _Judgement:
     facts: dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class _Challenger:
-    fitted: FittedSiamese
-    judged: Judged
-    calibration: Calibration
-    golden: Golden
-
-
 def train_pictures(order: PictureOrder, sink: Sink) -> Trained:
     """Train by an order: pictures, fit, measurement on held-out ones, calibration, gate, export.
 
@@ -187,7 +179,7 @@ def train_pictures(order: PictureOrder, sink: Sink) -> Trained:
         None if base is None else base.id,
         matching=fitted.matching,
     )
-    challenger = _Challenger(fitted, found.judged, found.calibration, golden)
+    challenger = PictureChallenger(fitted, found.judged, found.calibration, golden)
     report = _contest(order, read, challenger, phases)
     return Trained(draft, files | {CURVE: _curve(course)} | sheets, report)
 
@@ -272,35 +264,19 @@ def _drawn(order: PictureOrder, fitted: FittedSiamese) -> list[Embedded]:
 
 
 def _contest(
-    order: PictureOrder, read: _Read, challenger: _Challenger, phases: Phases
+    order: PictureOrder, read: _Read, challenger: PictureChallenger, phases: Phases
 ) -> GateReport:
     """Against the champion, where that has not learned from the test."""
-    champion, judged = order.champion, challenger.judged
+    champion, test = order.champion, read.parts[2]
     if champion is None:
-        return GateReport(judged)
+        return GateReport(challenger.judged)
     if champion.split != read.split:
         verdict = not_of_this_split(champion, read.facts["split"]["people"])
-        return GateReport(judged, champion.id, decision=verdict)
-    report = phases.begin("evaluating the champion")
+        return GateReport(challenger.judged, champion.id, decision=verdict)
     with order.device.scope():
-        seen = Embedded.by(champion.encoder, read.parts[2])
-    theirs = Judged.by((score_pictures(order.data_name, seen, champion.matching, report),))
-    phases.begin("comparing with the champion")
-    samples = _golden(read.parts[2])
-    with order.device.scope():
-        latency = measure_latency(
-            embedding(challenger.fitted.encoder, challenger.fitted.matching),
-            embedding(champion.encoder, champion.matching),
-            (samples, samples),
+        return hold_picture_contest(
+            challenger, champion, order.data_name, test, _golden(test), phases
         )
-    figures = GateFigures(
-        order.data_name,
-        compare_sets(judged, theirs),
-        (challenger.calibration.minimum_fmr, champion.minimum_fmr),
-        challenger.golden,
-        latency,
-    )
-    return GateReport(judged, champion.id, theirs, decide(figures), figures)
 
 
 def _golden(test: LabelledPictures) -> list[PreparedSample]:
