@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,9 +10,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from app.core.datasets import DatasetFiles
+from app.core.errors import ModelRefused
 from app.core.ports import Store
 from app.core.records import ModelAlias
 from app.services import audit
+from app.services.models import EVALUATION
 from app.services.submit_training import TrainingFolders
 from app.settings import Settings
 from app.storage import (
@@ -59,6 +62,20 @@ class RegistryCatalogue:
             return self._registry.manifest(model_id).model_dump(mode="json")
         except (KeyError, BrokenModelError):
             return None
+
+    def evaluation(self, model_id: str) -> dict[str, Any] | None:
+        """The gate's report that was published with a model; None where there is none.
+
+        Raises:
+            ModelRefused: it was changed or cannot be read.
+        """
+        try:
+            found: dict[str, Any] = json.loads(self._registry.read(model_id, EVALUATION))
+        except KeyError:
+            return None
+        except (BrokenModelError, ValueError) as error:
+            raise ModelRefused(str(error)) from error
+        return found
 
 
 @contextmanager
