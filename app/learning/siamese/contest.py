@@ -34,6 +34,7 @@ def hold_picture_contest(
     champion: PictureBase,
     name: str,
     test: LabelledPictures,
+    *,
     samples: Sequence[PreparedSample],
     phases: Phases,
 ) -> GateReport:

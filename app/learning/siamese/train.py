@@ -275,7 +275,7 @@ def _contest(
         return GateReport(challenger.judged, champion.id, decision=verdict)
     with order.device.scope():
         return hold_picture_contest(
-            challenger, champion, order.data_name, test, _golden(test), phases
+            challenger, champion, order.data_name, test, samples=_golden(test), phases=phases
         )
 
 
