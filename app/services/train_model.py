@@ -10,13 +10,14 @@ from app.core.clock import now_ms
 from app.core.json_ready import json_ready
 from app.core.ports import Store, Transaction
 from app.core.records import Job, JobState, ModelAlias
+from app.learning.export import Trained
 from app.learning.gate import GateFigures
 from app.learning.progress import Sink
 from app.learning.recipes import Recipe
 from app.learning.siamese.beginning import PictureBase
 from app.learning.siamese.recipe import SiameseRecipe
 from app.learning.siamese.train import PictureOrder, train_pictures
-from app.learning.train import BaseModel, FolderData, Order, Trained, train
+from app.learning.train import BaseModel, FolderData, Order, train
 from app.networks.device import Device
 from app.services import audit
 from app.services.context import Actor
