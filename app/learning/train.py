@@ -22,7 +22,7 @@ from app.learning.contest import (
     golden_samples,
     hold_contest,
 )
-from app.learning.export import draft_manifest, model_files
+from app.learning.export import Trained, draft_manifest, model_files
 from app.learning.exported import golden_of_files
 from app.learning.fit import fit, new_encoder
 from app.learning.folders import FolderPairs, split_subjects
@@ -44,7 +44,6 @@ from app.matching.calibration import Calibration
 from app.networks.device import Device, training_dtype
 from app.networks.memory import keep_freed_memory
 from app.networks.weights import same_weights
-from model_store import ManifestDraft
 
 LEARNED_SHARE = 0.7
 CURVE = "training.png"
@@ -103,15 +102,6 @@ class Order:
 
 
 @dataclass(frozen=True, slots=True)
-class Trained:
-    """A model ready to be published, and how it compares with the champion."""
-
-    draft: ManifestDraft
-    files: dict[str, bytes]
-    report: GateReport
-
-
-@dataclass(frozen=True, slots=True)
 class _Data:
     source: PairSource | Fingers
     held_out: Fingers
@@ -151,6 +141,7 @@ def train(order: Order, sink: Sink) -> Trained:
         encoder, recipe, _grow(recipe, 2, phases), phases.begin("calibrating"), model.pose
     )
     phases.begin("exporting")
+    described = None if pose is None else pose.architecture
     draft = draft_manifest(
         recipe,
         calibration,
@@ -158,16 +149,20 @@ def train(order: Order, sink: Sink) -> Trained:
         _facts(data, epochs, pose) | {"diagnosis": symptoms.facts()},
         None if order.from_scratch or order.base is None else order.base.id,
         matching=recipe.matching,
-        pose=None if pose is None else pose.architecture,
+        pose=described,
     )
     files = model_files(encoder, golden_samples(data.held_out, recipe), model.pose)
-    golden = golden_of_files(recipe, files, None if pose is None else pose.architecture)
-    challenger = Challenger(model, judged, calibration, golden)
-    report = GateReport(judged)
-    if order.base is not None:
-        champion = order.base.judged_by(recipe)
-        report = hold_contest(challenger, champion, data.held_out, data.site, phases)
+    golden = golden_of_files(recipe, files, described)
+    report = _contest(order, data, Challenger(model, judged, calibration, golden), phases)
     return Trained(draft, files | {CURVE: curve_png(epochs)} | sheets, report)
+
+
+def _contest(order: Order, data: _Data, challenger: Challenger, phases: Phases) -> GateReport:
+    """Against the champion, where there is one."""
+    if order.base is None:
+        return GateReport(challenger.judged)
+    champion = order.base.judged_by(order.recipe)
+    return hold_contest(challenger, champion, data.held_out, data.site, phases)
 
 
 def _facts(data: _Data, epochs: Sequence[Epoch], pose: TrainedPose | None) -> dict[str, Any]:

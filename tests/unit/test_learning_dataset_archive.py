@@ -57,7 +57,9 @@ def reasons(report: Report) -> dict[str, int]:
 
 
 @pytest.mark.parametrize(
-    "archive", [zip_bytes(PRINTS), tar_bytes(PRINTS), tar_bytes(PRINTS, "w")], ids=str
+    "archive",
+    [zip_bytes(PRINTS), tar_bytes(PRINTS), tar_bytes(PRINTS, "w")],
+    ids=["zip", "tar.gz", "tar"],
 )
 def test_all_kinds_give_the_same_images(tmp_path: Path, archive: bytes) -> None:
     report, taken = unpacked(tmp_path, archive)

@@ -32,9 +32,7 @@ class PictureChallenger:
 def hold_picture_contest(
     challenger: PictureChallenger,
     champion: PictureBase,
-    name: str,
     test: LabelledPictures,
-    *,
     samples: Sequence[PreparedSample],
     phases: Phases,
 ) -> GateReport:
@@ -42,9 +40,9 @@ def hold_picture_contest(
 
     Args:
         champion: one that has not learned from the test.
-        name: of the set.
         samples: to measure the latency with.
     """
+    (name,) = (scored.name for scored in challenger.judged.sets)
     report = phases.begin("evaluating the champion")
     seen = Embedded.by(champion.encoder, test)
     theirs = Judged.by((score_pictures(name, seen, champion.matching, report),))

@@ -13,7 +13,7 @@ from app.core.types import PreparedSample
 from app.evaluation.plots import training_curve_png
 from app.learning.contact_sheets import keep_sheets
 from app.learning.contest import GOLDEN_SAMPLES
-from app.learning.export import draft_manifest, model_files
+from app.learning.export import Trained, draft_manifest, model_files
 from app.learning.exported import golden_of_files
 from app.learning.gate_report import GateReport
 from app.learning.judge import Judged
@@ -50,7 +50,7 @@ from app.learning.siamese.protocol import measure
 from app.learning.siamese.recipe import SiameseRecipe
 from app.learning.siamese.sheets import picture_sheets
 from app.learning.siamese.sources import describe_reading
-from app.learning.train import CURVE, Trained
+from app.learning.train import CURVE
 from app.matching.calibration import Calibration
 from app.networks.device import Device, training_dtype
 from app.networks.memory import keep_freed_memory
@@ -274,9 +274,7 @@ def _contest(
         verdict = not_of_this_split(champion, read.facts["split"]["people"])
         return GateReport(challenger.judged, champion.id, decision=verdict)
     with order.device.scope():
-        return hold_picture_contest(
-            challenger, champion, order.data_name, test, samples=_golden(test), phases=phases
-        )
+        return hold_picture_contest(challenger, champion, test, _golden(test), phases)
 
 
 def _golden(test: LabelledPictures) -> list[PreparedSample]:
