@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +10,7 @@ from typing import Any
 
 from app.core.datasets import DatasetFiles
 from app.core.errors import ModelRefused
+from app.core.json_ready import read_json_object
 from app.core.ports import Store
 from app.core.records import ModelAlias
 from app.services import audit
@@ -70,12 +70,11 @@ class RegistryCatalogue:
             ModelRefused: it was changed or cannot be read.
         """
         try:
-            found: dict[str, Any] = json.loads(self._registry.read(model_id, EVALUATION))
+            return read_json_object(self._registry.read(model_id, EVALUATION))
         except KeyError:
             return None
         except (BrokenModelError, ValueError) as error:
             raise ModelRefused(str(error)) from error
-        return found
 
 
 @contextmanager

@@ -48,6 +48,8 @@ class LabelledImage:
         position: which finger of the person, as the name says it, where it tells persons and
             fingers apart; else "".
         device: what captured it, where the pattern has a group for that; else "".
+        dataset: which of several data sets it is from, with which its finger's label begins then;
+            else "".
         condition: of a capture of SOCOFing "real", "easy", "medium", "hard", or "altered" where
             its folder does not say how much; else "".
     """
@@ -61,6 +63,7 @@ class LabelledImage:
     condition: str = ""
     position: str = ""
     device: str = ""
+    dataset: str = ""
 
 
 @dataclass(frozen=True, slots=True)

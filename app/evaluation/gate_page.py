@@ -115,7 +115,7 @@ def _sets(report: Mapping[str, Any]) -> Iterator[str]:
         ("", "Champion", "This model", "Allowed"),
         [
             (
-                f"Embedding one sample, median of {latency['runs']}, ms",
+                f"Embedding one sample, median of {latency['runs']:d}, ms",
                 f"{latency['champion_ms']:.1f}",
                 f"{latency['challenger_ms']:.1f}",
                 f"{latency['budget_ms']:.1f}",

@@ -29,7 +29,7 @@ from app.matching.score import align
 from app.networks.forward import inference_function
 from app.networks.pose import find_poses
 
-POSITION, DEVICE = "finger position", "device"
+POSITION, DEVICE, DATASET = "finger position", "device", "data set"
 
 Load = Callable[[LabelledImage], tuple[bytes, float | None]]
 """Gives a labelled image's file, and its resolution where the file does not say it."""
@@ -44,7 +44,8 @@ class LabelledSamples:
         fingers: its finger's label.
         subjects: whom the finger belongs to; splits never part them.
         skipped: file name -> why it was left out.
-        groups: "finger position", "device" -> that of each sample, "" where the names do not tell.
+        groups: "finger position", "device", "data set" -> that of each sample, "" where it is not
+            told, or where there is but one data set.
     """
 
     samples: tuple[PreparedSample, ...]
@@ -52,6 +53,15 @@ class LabelledSamples:
     subjects: tuple[str, ...]
     skipped: dict[str, str]
     groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Labels of the fingers in their own data sets, as they are when one is read alone."""
+        sets = self.groups.get(DATASET, ("",) * len(self.fingers))
+        return tuple(
+            finger.removeprefix(f"{of_set}/") if of_set else finger
+            for finger, of_set in zip(self.fingers, sets, strict=True)
+        )
 
     def of(self, subjects: frozenset[str]) -> LabelledSamples:
         """Those of some subjects."""
@@ -142,6 +152,7 @@ def _prepared(
         {
             POSITION: tuple(image.position for image, _ in kept),
             DEVICE: tuple(image.device for image, _ in kept),
+            DATASET: tuple(image.dataset for image, _ in kept),
         },
     )
 
@@ -158,7 +169,7 @@ def split_subjects(read: LabelledSamples, share: float) -> tuple[LabelledSamples
     """
     paired = _paired_subjects(read)
     if len(paired) < MINIMUM_FINGERS:  # the names tell fingers but hardly persons
-        read = replace(read, subjects=read.fingers)
+        read = replace(read, subjects=read.names)
         paired = _paired_subjects(read)
     places = sorted((place_of(subject), subject) for subject in paired)
     below = sum(place < share for place, _ in places)

@@ -38,8 +38,8 @@ class KnownSubjects:
     def strangers(self, part: LabelledSamples) -> NDArray[np.intp]:
         """Rows of the samples of whom the model has not learned."""
         unknown = [
-            place_of(subject) > self.subject and place_of(finger) > self.finger
-            for subject, finger in zip(part.subjects, part.fingers, strict=True)
+            place_of(subject) > self.subject and place_of(name) > self.finger
+            for subject, name in zip(part.subjects, part.names, strict=True)
         ]
         return np.flatnonzero(unknown)
 
@@ -51,7 +51,7 @@ class KnownSubjects:
     def of_split(cls, learned: LabelledSamples) -> Self:
         """What a fit on the learned part of a split will know."""
         bound = max((place_of(subject) for subject in learned.subjects), default=0.0)
-        by_finger = learned.subjects == learned.fingers
+        by_finger = learned.subjects == learned.names
         return cls(0.0, bound) if by_finger else cls(bound, 0.0)
 
     @classmethod
@@ -66,7 +66,9 @@ class KnownSubjects:
         data = data if isinstance(data, dict) else {}
         told = data.get(FACT)
         if isinstance(told, dict) and set(told) == {"subject", "finger"}:
-            return cls(float(told["subject"]), float(told["finger"]))
+            bounds = told["subject"], told["finger"]
+            sound = all(isinstance(bound, int | float) and 0 <= bound <= 1 for bound in bounds)
+            return cls(*map(float, bounds)) if sound else cls(1.0, 1.0)
         if data.get("kind") == "synthetic" and parent is None:
             return cls()
         return cls(1.0, 1.0)

@@ -68,6 +68,9 @@ def test_a_model_that_does_not_say_may_know_anybody() -> None:
     assert of({"data": {"kind": "folder"}}, None) == anybody
     assert of({"data": {"kind": "synthetic", FACT: "all"}}, None) == NOBODY
     assert of({}, None) == anybody
+    for bound in (-1, 2, "0", None, float("nan")):
+        data = {"kind": "synthetic", FACT: {"subject": 0.0, "finger": bound}}
+        assert of({"data": data}, None) == anybody
 
 
 @given(st.integers(4, 12))
