@@ -30,7 +30,7 @@ SITE = "site"
 COMPARED_SAMPLES = 600
 """So many captures are compared with each other to find labels mixed up; their number goes in
 squared. Whether a label falls apart is looked at for all."""
-LEAST_FMR = 1e-3
+LEAST_FMR = 1e-4
 """A calibration that supports no lower rate says nothing of a single label."""
 TOLD_SUSPECTS = 20
 

@@ -18,7 +18,7 @@ from app.learning.folders import DEVICE, LabelledSamples
 from app.learning.recipes import ContrastParams, PoseNoise, PoseSchedule, Recipe, Schedule
 
 SIZE_PX, BORDER_PX, SHIFT_PX = 48, 8, 3
-CLEAN, NOISY = 0.0, 0.3
+CLEAN, NOISY = 0.0, 0.5
 """What two devices add to the noise of a touch."""
 
 TOUCHES = Recipe(

@@ -127,7 +127,7 @@ def test_models_tell_what_they_are_and_what_hangs_on_them(
     assert [(m.embedded_images, m.kept_images) for m in listed] == [(1, 1), (1, 1), (0, 1)]
     assert get_model(ctx.store, Catalogue(), "model-a") == listed[0]
     assert get_evaluation(Catalogue(), "model-a") == {"format": 1}
-    for model_id, slug in (("model-b", "evaluation_not_found"), ("nothing", "model_not_found")):
+    for model_id, slug in (("model-b", "evaluation_not_found"), ("unreadable", "model_not_found")):
         with pytest.raises(NotFound) as caught:
             get_evaluation(Catalogue(), model_id)
         assert caught.value.slug == slug

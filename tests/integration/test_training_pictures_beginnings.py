@@ -26,7 +26,9 @@ def test_only_a_champion_of_its_kind_is_tuned_and_compared_with(
     tuned = train(home, settings, "quick-stripes", promote="if_better", epochs=1)
     assert home.registry.manifest(tuned.model_id).parent == first.model_id
     assert tuned.compared_with == first.model_id
-    assert any("stripes: FNMR at" in reason for reason in tuned.result["gate"]["reasons"])
+    assert tuned.result["gate"]["reasons"][3].startswith("stripes: ")
+    report = json.loads(home.registry.read(tuned.model_id, "evaluation.json"))
+    assert set(report["champion"]["det"]) == set(report["challenger"]["det"]) == {"stripes"}
     fresh = train(home, settings, "quick-stripes", base="scratch")
     assert home.registry.manifest(fresh.model_id).parent is None
     assert fresh.compared_with == first.model_id
