@@ -56,7 +56,7 @@ class FakeCatalogue:
         return {"id": model_id, "loss": float("nan")} if model_id in self._ids else None
 
     def evaluation(self, model_id: str) -> dict[str, Any] | None:
-        return report_dict() if model_id == "m1" else None
+        return report_dict() if model_id in ("m1", "m2") else None
 
 
 @dataclass(slots=True)

@@ -221,7 +221,7 @@ def test_a_models_evaluation_is_data_or_a_page(api: Api) -> None:
     assert page.headers["Vary"] == "Accept"
     assert "Evaluation of model <code>m1</code>" in page.text
 
-    missing = api.client.get("/v1/models/m2/evaluation", headers=browser)
+    missing = api.client.get("/v1/models/m3/evaluation", headers=browser)
     assert (missing.status_code, missing.json()["slug"]) == (404, "evaluation_not_found")
     assert api.client.get("/v1/models/m9/evaluation").json()["slug"] == "model_not_found"
     refused = api.client.get(address, headers=api.headers(Scope.VERIFY))
