@@ -147,5 +147,5 @@ def test_what_ended_jobs_left_is_removed(settings: Settings, tmp_path: Path) -> 
 
 def test_a_worker_knows_how_to_train(settings: Settings) -> None:
     with open_worker(settings, threading.Event()) as worker:
-        assert list(worker.handlers) == ["train"]
+        assert list(worker.handlers) == ["train", "calibrate"]
         assert worker.run_one() is False
