@@ -100,7 +100,7 @@ class Catalogue:
         raise AssertionError(model_id)
 
     def manifest(self, model_id: str) -> dict[str, Any] | None:
-        return None if model_id == "unreadable" else {"name": model_id}
+        return {"name": model_id} if model_id in self.ids()[:-1] else None
 
     def evaluation(self, model_id: str) -> dict[str, Any] | None:
         return {"format": 1} if model_id == "model-a" else None
