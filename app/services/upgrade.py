@@ -3,7 +3,7 @@
 Where a gallery keeps no images, nothing can be re-embedded when another model goes into service:
 templates stay under their old model. In a gallery that allows it (``upgrade_on_match``) the next
 probe that matches such a template is itself the image that was missing. A false match would open
-the door for good, so more is asked than at the door; see docs/adr/0017.
+the door for good, so more is asked than at the door; see docs/adr/0016.
 """
 
 from __future__ import annotations
