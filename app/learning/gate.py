@@ -1,6 +1,6 @@
 """Whether a challenger may take the champion's place, by figures alone.
 
-What "not worse" means, and why, stands in docs/adr/0016.
+What "not worse" means, and why, stands in docs/adr/0019.
 """
 
 from __future__ import annotations
