@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -11,12 +12,10 @@ import numpy as np
 
 from app.core.types import PreparedSample
 from app.evaluation.plots import training_curve_png
+from app.evaluation.report import Evaluation
 from app.learning.contact_sheets import keep_sheets
-from app.learning.contest import GOLDEN_SAMPLES
-from app.learning.export import Trained, draft_manifest, model_files
-from app.learning.exported import golden_of_files
-from app.learning.gate_report import GateReport
-from app.learning.judge import Judged
+from app.learning.export import draft_manifest, model_files
+from app.learning.gate import GateDecision, Judged, decide
 from app.learning.progress import Phases, Sink
 from app.learning.siamese.beginning import (
     OWN_FOLDER,
@@ -29,7 +28,6 @@ from app.learning.siamese.beginning import (
     split_digest,
     split_facts,
 )
-from app.learning.siamese.contest import PictureChallenger, hold_picture_contest
 from app.learning.siamese.data import (
     Parts,
     drawn_pictures,
@@ -41,8 +39,8 @@ from app.learning.siamese.fit import FittedSiamese, SiameseEpoch, fit_siamese
 from app.learning.siamese.judge import (
     Embedded,
     calibrate_pictures,
+    judge_pictures,
     measured_facts,
-    score_pictures,
 )
 from app.learning.siamese.network import new_picture_encoder
 from app.learning.siamese.pictures import PARTS, LabelledPictures
@@ -50,7 +48,7 @@ from app.learning.siamese.protocol import measure
 from app.learning.siamese.recipe import SiameseRecipe
 from app.learning.siamese.sheets import picture_sheets
 from app.learning.siamese.sources import describe_reading
-from app.learning.train import CURVE
+from app.learning.train import CURVE, GOLDEN_SAMPLES, Trained
 from app.matching.calibration import Calibration
 from app.networks.device import Device, training_dtype
 from app.networks.memory import keep_freed_memory
@@ -128,8 +126,9 @@ class _Read:
 
 @dataclass(frozen=True, slots=True)
 class _Judgement:
-    judged: Judged
+    evaluations: Mapping[str, Evaluation]
     calibration: Calibration
+    gate: GateDecision | None
     facts: dict[str, Any]
 
 
@@ -152,11 +151,10 @@ def train_pictures(order: PictureOrder, sink: Sink) -> Trained:
     keep_sheets(sheets, order.backup)
     course = _Course(phases)
     fitted = _fit(order, read, course)
-    found = _judge(order, fitted, read, phases)
+    judged = _judge(order, fitted, read, phases)
     phases.begin("exporting")
     with order.device.scope():
-        files = model_files(fitted.encoder, _golden(read.parts[2]))
-        golden = golden_of_files(order.recipe, files)
+        files = model_files(fitted.encoder, _golden(read.parts[2])) | {CURVE: _curve(course)}
     facts = {
         "data": read.facts,
         "began": read.beginning.told,
@@ -165,20 +163,18 @@ def train_pictures(order: PictureOrder, sink: Sink) -> Trained:
         "stopped": fitted.stopped,
         "train_s": round(fitted.train_s, 2),
         "backend": keras.backend.backend(),
-        **found.facts,
+        **judged.facts,
     }
     base = read.beginning.base
     draft = draft_manifest(
         order.recipe,
-        found.calibration,
-        dict(found.judged.evaluations),
+        judged.calibration,
+        dict(judged.evaluations),
         facts,
         None if base is None else base.id,
         matching=fitted.matching,
     )
-    challenger = PictureChallenger(fitted, found.judged, found.calibration, golden)
-    report = _contest(order, read, challenger, phases)
-    return Trained(draft, files | {CURVE: _curve(course)} | sheets, report)
+    return Trained(draft, files | sheets, judged.evaluations, judged.gate)
 
 
 def _read(order: PictureOrder, phases: Phases) -> tuple[PictureOrder, _Read]:
@@ -241,17 +237,18 @@ def _judge(order: PictureOrder, fitted: FittedSiamese, read: _Read, phases: Phas
         (test.pictures, test.cells),
     )
     report = phases.begin("evaluating")
-    judged = Judged.by((score_pictures(name, test, matching, report),))
+    evaluations = {name: judge_pictures(name, test, matching, report)}
     report = phases.begin("calibrating")
     calibration, source = calibrate_pictures(
         recipe, (validation, test, *_drawn(order, fitted)), matching, report
     )
+    gate = _gate(order, read, Judged(evaluations, calibration.minimum_fmr), phases)
     rule = recipe.protocol.threshold
     facts = {
         "measured": measured_facts(measured, validation.pictures, rule),
         "calibrated_on": source,
     }
-    return _Judgement(judged, calibration, facts)
+    return _Judgement(evaluations, calibration, gate, facts)
 
 
 def _drawn(order: PictureOrder, fitted: FittedSiamese) -> list[Embedded]:
@@ -263,18 +260,19 @@ def _drawn(order: PictureOrder, fitted: FittedSiamese) -> list[Embedded]:
         return [Embedded.by(fitted.encoder, drawn)]
 
 
-def _contest(
-    order: PictureOrder, read: _Read, challenger: PictureChallenger, phases: Phases
-) -> GateReport:
-    """Against the champion, where that has not learned from the test."""
-    champion, test = order.champion, read.parts[2]
+def _gate(
+    order: PictureOrder, read: _Read, challenger: Judged, phases: Phases
+) -> GateDecision | None:
+    champion, name = order.champion, order.data_name
     if champion is None:
-        return GateReport(challenger.judged)
+        return None
     if champion.split != read.split:
-        verdict = not_of_this_split(champion, read.facts["split"]["people"])
-        return GateReport(challenger.judged, champion.id, decision=verdict)
+        return not_of_this_split(champion, read.facts["split"]["people"])
+    report = phases.begin("evaluating the champion")
     with order.device.scope():
-        return hold_picture_contest(challenger, champion, test, _golden(test), phases)
+        seen = Embedded.by(champion.encoder, read.parts[2])
+    found = {name: judge_pictures(name, seen, champion.matching, report)}
+    return decide(challenger, Judged(found, champion.minimum_fmr), name)
 
 
 def _golden(test: LabelledPictures) -> list[PreparedSample]:
