@@ -44,7 +44,7 @@ test: lint types imports ## Lint, types, import rules and all tests
 	$(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 soak: $(VENV)/.test ## The tests that take hours: faults in every phase of a training
-	$(BIN)/pytest -m soak tests/soak
+	$(BIN)/pytest -m soak
 
 evaluate: $(VENV)/.test ## Measure the shipped model on the sets under WHORL_DATASETS
 	$(BIN)/whorl evaluate --all --baseline nbis --rotate-probe 45 --partial-probe 0.5 \

@@ -371,6 +371,7 @@ SHORT = [
     OSError(errno.ENOMEM, "Cannot allocate memory"),
     ImportError("libx.so: failed to map segment from shared object"),
     RuntimeError("can't start new thread"),
+    SystemError("error return without exception set"),
 ]
 
 
