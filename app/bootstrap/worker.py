@@ -13,6 +13,7 @@ from typing import Any
 
 from app.bootstrap.calibrating import calibration_handler
 from app.bootstrap.home import Home, open_home, training_folders
+from app.core.errors import LeaseLost
 from app.core.ports import Store
 from app.core.records import Job, JobState
 from app.services.context import Actor
@@ -21,6 +22,7 @@ from app.services.jobs import release_jobs_of
 from app.services.submit_calibration import KIND as CALIBRATE
 from app.services.submit_training import KIND as TRAIN
 from app.services.training_spec import TrainingSpec
+from app.services.unclaimed_models import unclaimed_models
 from app.settings import Settings
 from app.worker.loop import Finish, Handler, Worker, worker_name
 
@@ -71,7 +73,7 @@ def _training_handler(settings: Settings, home: Home, files: JobFiles) -> Handle
         from app.networks.device import find_device
         from app.services.train_model import Training, conclude, train_model
 
-        _tidy(home, files, ENDED)
+        _tidy(home, files, ENDED, job.id)
         work = files.work(job.id)
         tools = Training(
             home.store,
@@ -81,11 +83,16 @@ def _training_handler(settings: Settings, home: Home, files: JobFiles) -> Handle
             settings.datasets,
             home.dataset_files,
             work,
+            job.id,
         )
         outcome = train_model(tools, TrainingSpec.from_dict(job.spec), sink)
 
         def finish() -> None:
-            conclude(home.store, ACTOR, job, outcome)
+            try:
+                conclude(home.store, ACTOR, job, outcome)
+            except LeaseLost:
+                home.registry.delete(outcome.model_id)
+                raise
             shutil.rmtree(work, ignore_errors=True)
 
         return finish
@@ -93,8 +100,17 @@ def _training_handler(settings: Settings, home: Home, files: JobFiles) -> Handle
     return handle
 
 
-def _tidy(home: Home, files: JobFiles, ended: Collection[JobState]) -> None:
-    """Remove what jobs in these states, and processes that were killed, have left behind."""
+def _tidy(
+    home: Home, files: JobFiles, ended: Collection[JobState], beginning: str | None = None
+) -> None:
+    """Remove what jobs in these states, and processes that were killed, have left behind.
+
+    Args:
+        beginning: see ``unclaimed_models``.
+    """
+    for model_id in unclaimed_models(home.store, home.registry, beginning):
+        log.info("model %s is deleted: its job goes on, or has ended, without it", model_id)
+        home.registry.delete(model_id)
     clear_work(files.all_work, home.store, ended)
     clear_work(files.all_kept, home.store, ())
     home.registry.sweep()

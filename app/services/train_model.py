@@ -33,7 +33,8 @@ from app.services.training_base import (
     transferred,
 )
 from app.services.training_spec import TrainingSpec
-from model_store import Registry
+from app.services.unclaimed_models import JOB
+from model_store import ManifestDraft, Registry
 
 TOLD = ("measured", "diagnosis", "began")
 """What a job's result takes over from the model's manifest, where that has it."""
@@ -48,6 +49,7 @@ class Training:
         dataset_files: the images of uploaded data sets.
         work: a folder of the job's own, for the state of the fit; whoever runs the job after this
             worker was killed resumes from it.
+        job: its id, which the manifest then tells.
     """
 
     store: Store
@@ -57,6 +59,7 @@ class Training:
     datasets: Path
     dataset_files: DatasetFiles
     work: Path | None = None
+    job: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,10 +90,16 @@ def train_model(tools: Training, spec: TrainingSpec, sink: Sink) -> TrainingOutc
         trained, compared_with = _train_prints(tools, spec, recipe, sink)
     diagnosis = [found["detail"] for found in trained.draft.training.get("diagnosis", ())]
     sink({"phase": "publishing"} | ({"diagnosis": diagnosis} if diagnosis else {}))
-    manifest = tools.registry.publish(trained.draft, trained.files)
+    manifest = tools.registry.publish(_of_job(trained.draft, tools.job), trained.files)
     promote = spec.promote == "if_better" and (trained.gate is None or trained.gate.better)
     result = _result(manifest.id, trained, promote)
     return TrainingOutcome(manifest.id, result, promote, compared_with)
+
+
+def _of_job(draft: ManifestDraft, job: str | None) -> ManifestDraft:
+    if job is None:
+        return draft
+    return draft.model_copy(update={"training": draft.training | {JOB: job}})
 
 
 def _train_prints(

@@ -247,6 +247,15 @@ def test_what_killed_processes_left_goes_and_those_at_work_are_let_be(
     assert [folder.name for folder in (tmp_path / "models").iterdir()] == [made.id]
 
 
+def test_a_model_is_deleted_whole_and_others_are_let_be(registry: Registry, tmp_path: Path) -> None:
+    made = registry.publish(draft(), FILES)
+    for other in ("f" * 16, "..", "", ".publish-x"):
+        registry.delete(other)
+    assert registry.verify(made.id) == made
+    registry.delete(made.id)
+    assert list((tmp_path / "models").iterdir()) == []
+
+
 def test_there_is_nothing_to_sweep_where_nothing_was_published(tmp_path: Path) -> None:
     Registry(tmp_path / "models").sweep()
     assert list(tmp_path.iterdir()) == []
