@@ -87,16 +87,18 @@ class Registry:
         manifest = self.manifest(model_id)
         folder = self.folder(model_id)
         for name, facts in manifest.files.items():
-            try:
-                found = FileFacts.of((folder / name).read_bytes())
-            except OSError as error:
-                raise BrokenModelError(f"{name} of {model_id} cannot be read: {error}") from error
-            if found != facts:
-                raise BrokenModelError(
-                    f"{name} of {model_id} is not the file that was published "
-                    f"(sha256 {found.sha256[:12]}, wanted {facts.sha256[:12]})"
-                )
+            _published(folder / name, facts)
         return manifest
+
+    def read(self, model_id: str, name: str) -> bytes:
+        """A file of a model, as it was published.
+
+        Raises:
+            KeyError: there is no such model, or it has no such file.
+            BrokenModelError: the manifest or the file cannot be read or was changed.
+        """
+        facts = self.manifest(model_id).files[name]
+        return _published(self.folder(model_id) / name, facts)
 
     def publish(
         self,
@@ -182,6 +184,22 @@ class Registry:
             if work.exists():
                 return work, lock
             os.close(lock)
+
+
+def _published(path: Path, facts: FileFacts) -> bytes:
+    """A file's content, where it is what the manifest says."""
+    name, model_id = path.name, path.parent.name
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise BrokenModelError(f"{name} of {model_id} cannot be read: {error}") from error
+    found = FileFacts.of(content)
+    if found != facts:
+        raise BrokenModelError(
+            f"{name} of {model_id} is not the file that was published "
+            f"(sha256 {found.sha256[:12]}, wanted {facts.sha256[:12]})"
+        )
+    return content
 
 
 def _rename_unless_there(work: Path, target: Path) -> None:

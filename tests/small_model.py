@@ -129,6 +129,20 @@ def synthetic_prints(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def publish_evaluated(shipped: Path, registry: Registry) -> str:
+    """Publish the shipped model anew, with a gate's report; its id."""
+    from app.core.json_ready import json_text
+    from app.services.models import EVALUATION
+    from tests.fakes.gate import report_dict
+
+    source = Registry(shipped)
+    manifest = source.manifest(shipped_id(shipped))
+    files = {name: source.read(manifest.id, name) for name in manifest.files}
+    files[EVALUATION] = json_text(report_dict()).encode()
+    draft = ManifestDraft(**manifest.model_dump(exclude={"id", "files"}))
+    return registry.publish(draft, files).id
+
+
 def shipped_id(shipped: Path) -> str:
     """The id of the one shipped model."""
     return Registry(shipped).ids()[0]

@@ -254,6 +254,16 @@ class DatasetAnswer(Answer):
         )
 
 
+class EvaluationAnswer(Answer):
+    """How a model compared with the one in service when it was trained."""
+
+    model_id: str
+    evaluation: dict[str, Any] = Field(
+        description="`verdict`, `policy`, `comparison`, and what was measured of `challenger` and "
+        "`champion`: `evaluations` and `det`, lists of FMR and FNMR."
+    )
+
+
 class PromotionAnswer(Answer):
     """A promotion that was asked for: the model goes into service once it is loaded and checked."""
 

@@ -23,6 +23,7 @@ TITLES: Mapping[str, str] = {
     "dpi_unknown": "The resolution of the image is unknown",
     "duplicate_finger": "The finger is already enrolled by somebody else",
     "duplicates_not_supported": "The model cannot tell duplicate fingers",
+    "evaluation_not_found": "The model has no evaluation",
     "fmr_not_supported": "The false match rate cannot be kept by this model",
     "folder_not_allowed": "The folder may not be trained on",
     "folder_not_found": "There is no such folder",

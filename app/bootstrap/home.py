@@ -9,9 +9,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from app.core.datasets import DatasetFiles
+from app.core.errors import ModelRefused
+from app.core.json_ready import read_json_object
 from app.core.ports import Store
 from app.core.records import ModelAlias
 from app.services import audit
+from app.services.models import EVALUATION
 from app.services.submit_training import TrainingFolders
 from app.settings import Settings
 from app.storage import (
@@ -59,6 +62,19 @@ class RegistryCatalogue:
             return self._registry.manifest(model_id).model_dump(mode="json")
         except (KeyError, BrokenModelError):
             return None
+
+    def evaluation(self, model_id: str) -> dict[str, Any] | None:
+        """The gate's report that was published with a model; None where there is none.
+
+        Raises:
+            ModelRefused: it was changed or cannot be read.
+        """
+        try:
+            return read_json_object(self._registry.read(model_id, EVALUATION))
+        except KeyError:
+            return None
+        except (BrokenModelError, ValueError) as error:
+            raise ModelRefused(str(error)) from error
 
 
 @contextmanager

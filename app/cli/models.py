@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 
 from app.cli.display import NEGATIVE, JsonOption, console, emit, facts, refusing, say, table
+from app.cli.evaluation_display import show_evaluation
 from app.core.errors import InvalidInput, WhorlError
 from app.core.records import ModelAlias
 from app.settings import Settings
@@ -60,6 +62,35 @@ def show(model_id: ModelArgument, as_json: JsonOption = False) -> None:
     _show(console(), model)
     if as_json:
         emit(model.manifest | {"state": model.state})
+
+
+@app.command()
+@refusing()
+def evaluation(
+    model_id: ModelArgument,
+    out: Annotated[
+        Path | None, typer.Option(help="Also write the report as a page, to this .html file.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show how a model compared with the one in service when it was trained.
+
+    Example: whorl models evaluation 0123456789abcdef --out report.html
+    """
+    from app.bootstrap.home import RegistryCatalogue
+    from app.cli.home import existing_home
+    from app.evaluation.gate_page import gate_page
+    from app.services.models import get_evaluation
+
+    with existing_home(Settings()) as home:
+        report = get_evaluation(RegistryCatalogue(home.registry), model_id)
+    screen = console()
+    show_evaluation(screen, report)
+    if out is not None:
+        out.write_text(gate_page(report, model_id), encoding="utf-8")
+        say(screen, f"the page is in {out}")
+    if as_json:
+        emit({"model_id": model_id, "evaluation": report})
 
 
 @app.command()

@@ -30,6 +30,22 @@ def json_text(value: Any) -> str:
     return json.dumps(json_ready(value), indent=2, allow_nan=False) + "\n"
 
 
+def read_json_object(text: bytes) -> dict[str, Any]:
+    """An object from JSON that is nothing but JSON.
+
+    Raises:
+        ValueError: it is something else, or holds NaN or an infinity, which JSON does not know.
+    """
+    found = json.loads(text, parse_constant=_refuse)
+    if not isinstance(found, dict):
+        raise ValueError("it is JSON, but no object")
+    return found
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is no number of JSON")
+
+
 def _resolved(value: Any) -> Any:
     if isinstance(value, WhorlError):
         return {"slug": value.slug, "detail": value.detail}

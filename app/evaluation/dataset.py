@@ -45,6 +45,11 @@ class LabelledImage:
         subject: the person, or the finger where the name does not tell persons apart.
         gender: as the name says it ("M", "F"), else "".
         hand: as the name says it ("Left", "Right"), else "".
+        position: which finger of the person, as the name says it, where it tells persons and
+            fingers apart; else "".
+        device: what captured it, where the pattern has a group for that; else "".
+        dataset: which of several data sets it is from, with which its finger's label begins then;
+            else "".
         condition: of a capture of SOCOFing "real", "easy", "medium", "hard", or "altered" where
             its folder does not say how much; else "".
     """
@@ -56,6 +61,9 @@ class LabelledImage:
     gender: str = ""
     hand: str = ""
     condition: str = ""
+    position: str = ""
+    device: str = ""
+    dataset: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +88,8 @@ def parse_names(paths: Iterable[Path], pattern: str | None = None) -> LabelledSe
     Args:
         paths: the files of a set.
         pattern: a regular expression searched in the path below the common folder, with the named
-            groups `finger` or `subject` (or both) and perhaps `impression`; None tries the names
-            of the common public sets in turn.
+            groups `finger` or `subject` (or both) and perhaps `impression` and `device`; None tries
+            the names of the common public sets in turn.
 
     Raises:
         InvalidInput: the pattern is not usable (`invalid_pattern`), or no image could be labelled
@@ -168,6 +176,8 @@ def _label(path: Path, relative: str, expression: regex.Pattern[str]) -> Labelle
         gender=groups.get("gender") or "",
         hand=groups.get("hand") or "",
         condition=_condition(path),
+        position=(finger or "") if subject else "",
+        device=groups.get("device") or "",
     )
 
 

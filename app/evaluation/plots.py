@@ -41,6 +41,28 @@ def det_png(
     low = min([LOWEST_RATE * 10, *(1.0 / len(scores.impostor) for scores in sets.values())])
     low = max(low, LOWEST_RATE)
     _draw_curves(axes, low, sets, baselines or {})
+    _det_axes(axes, low)
+    return png_bytes(figure)
+
+
+def det_points_png(curves: Mapping[str, RateArray], title: str) -> bytes:
+    """DET curves of points that were kept, on the same axes.
+
+    Args:
+        curves: by name, float [points, 2]: FMR and FNMR, the FMR rising.
+    """
+    figure, axes = chart(title, (5.6, 5.6))
+    low = min([LOWEST_RATE * 10, *(float(points[0, 0]) for points in curves.values())])
+    low = max(low, LOWEST_RATE)
+    for number, (name, points) in enumerate(curves.items()):
+        stroke = "-" if number == 0 else DASHES[(number - 1) % len(DASHES)]
+        fmr, fnmr = (_deviate(column, low) for column in points.T)
+        axes.plot(fmr, fnmr, color=COLOURS[number % len(COLOURS)], linestyle=stroke, label=name)
+    _det_axes(axes, low)
+    return png_bytes(figure)
+
+
+def _det_axes(axes: Axes, low: float) -> None:
     ends = _deviate(np.array([low, DET_TICKS[-1]]), low)
     axes.plot(ends, ends, color="0.6", linewidth=0.8, linestyle=":", label="equal error rate")
     ticks = np.array([tick for tick in DET_TICKS if tick >= low])
@@ -52,7 +74,6 @@ def det_png(
     axes.set_xlabel("False match rate (%)")
     axes.set_ylabel("False non-match rate (%)")
     axes.legend(fontsize=8, loc="upper right")
-    return png_bytes(figure)
 
 
 def histogram_png(scores: Scores, title: str = "Comparison scores") -> bytes:

@@ -12,12 +12,13 @@ import numpy as np
 from app.core.errors import ModelRefused
 from app.core.params import PictureParams
 from app.core.ports import LoadedModel
-from app.core.types import LARGEST_COMPONENT, FloatArray
+from app.core.types import FloatArray
 from app.inference.batcher import MicroBatcher
 from app.inference.embedder import BUCKETS, CompiledEmbedder
 from app.inference.pose import CompiledPose
 from app.networks.device import Device
 from app.networks.forward import inference_function
+from app.networks.golden import GOLDEN_TOLERANCE, golden_tolerance
 from app.networks.restore import (
     GOLDEN,
     read_calibration,
@@ -30,10 +31,6 @@ from app.networks.restore import (
 from model_store import BrokenModelError, Manifest, Registry
 
 logger = logging.getLogger(__name__)
-
-GOLDEN_TOLERANCE = 0.02
-"""Largest difference of a descriptor's component between the backends and devices tried here; where
-vectors have components beyond 1, as a share of the largest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,21 +110,9 @@ def check_golden(embedder: CompiledEmbedder, pose: CompiledPose | None, golden: 
             f"golden inputs of shape {inputs.shape} cannot be embedded in one batch",
             slug="model_golden_off",
         )
-    _agree("descriptors", embedder.cells_of(inputs), expected, _tolerance(expected))
+    _agree("descriptors", embedder.cells_of(inputs), expected, golden_tolerance(expected))
     if pose is not None and poses is not None:
         _agree("poses", pose.outputs(inputs), poses, GOLDEN_TOLERANCE)
-
-
-def _tolerance(expected: FloatArray) -> float:
-    """Vectors need not have length one: where they are longer, so is what rounding leaves open."""
-    largest = float(np.abs(expected).max(initial=0.0))
-    if largest > LARGEST_COMPONENT:  # infinite too, which would leave any difference open
-        raise ModelRefused(
-            f"golden descriptors have components of {largest:g}; at most {LARGEST_COMPONENT:g} can "
-            "be stored",
-            slug="model_golden_off",
-        )
-    return GOLDEN_TOLERANCE * max(1.0, largest)
 
 
 def _agree(what: str, found: FloatArray, expected: FloatArray, tolerance: float) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from io import BytesIO
 from typing import Any
@@ -15,6 +16,7 @@ from app.core.json_ready import json_ready
 from app.core.params import Matching, write_preparation
 from app.core.types import PreparedSample
 from app.evaluation.report import Evaluation
+from app.learning.gate_report import GateReport
 from app.learning.recipe_book import AnyRecipe
 from app.matching.calibration import Calibration
 from app.networks.forward import inference_function, stack_samples
@@ -23,6 +25,15 @@ from app.networks.weights import pack_weights
 from model_store import ManifestDraft
 
 LICENCE = "Apache-2.0"
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """A model ready to be published, and how it compares with the champion."""
+
+    draft: ManifestDraft
+    files: dict[str, bytes]
+    report: GateReport
 
 
 def golden_vectors(

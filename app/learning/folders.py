@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import keras
@@ -29,6 +29,8 @@ from app.matching.score import align
 from app.networks.forward import inference_function
 from app.networks.pose import find_poses
 
+POSITION, DEVICE, DATASET = "finger position", "device", "data set"
+
 Load = Callable[[LabelledImage], tuple[bytes, float | None]]
 """Gives a labelled image's file, and its resolution where the file does not say it."""
 
@@ -42,21 +44,37 @@ class LabelledSamples:
         fingers: its finger's label.
         subjects: whom the finger belongs to; splits never part them.
         skipped: file name -> why it was left out.
+        groups: "finger position", "device", "data set" -> that of each sample, "" where it is not
+            told, or where there is but one data set.
     """
 
     samples: tuple[PreparedSample, ...]
     fingers: tuple[str, ...]
     subjects: tuple[str, ...]
     skipped: dict[str, str]
+    groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Labels of the fingers in their own data sets, as they are when one is read alone."""
+        sets = self.groups.get(DATASET, ("",) * len(self.fingers))
+        return tuple(
+            finger.removeprefix(f"{of_set}/") if of_set else finger
+            for finger, of_set in zip(self.fingers, sets, strict=True)
+        )
 
     def of(self, subjects: frozenset[str]) -> LabelledSamples:
         """Those of some subjects."""
-        rows = [k for k, subject in enumerate(self.subjects) if subject in subjects]
+        return self.rows([k for k, subject in enumerate(self.subjects) if subject in subjects])
+
+    def rows(self, rows: Sequence[int]) -> LabelledSamples:
+        """Some of the samples."""
         return LabelledSamples(
             tuple(self.samples[k] for k in rows),
             tuple(self.fingers[k] for k in rows),
             tuple(self.subjects[k] for k in rows),
             {},
+            {kind: tuple(of_each[k] for k in rows) for kind, of_each in self.groups.items()},
         )
 
 
@@ -131,6 +149,11 @@ def _prepared(
         tuple(image.finger for image, _ in kept),
         tuple(image.subject for image, _ in kept),
         skipped,
+        {
+            POSITION: tuple(image.position for image, _ in kept),
+            DEVICE: tuple(image.device for image, _ in kept),
+            DATASET: tuple(image.dataset for image, _ in kept),
+        },
     )
 
 
@@ -146,17 +169,17 @@ def split_subjects(read: LabelledSamples, share: float) -> tuple[LabelledSamples
     """
     paired = _paired_subjects(read)
     if len(paired) < MINIMUM_FINGERS:  # the names tell fingers but hardly persons
-        read = LabelledSamples(read.samples, read.fingers, read.fingers, read.skipped)
+        read = replace(read, subjects=read.names)
         paired = _paired_subjects(read)
-    places = sorted((_place(subject), subject) for subject in paired)
+    places = sorted((place_of(subject), subject) for subject in paired)
     below = sum(place < share for place, _ in places)
     cut = int(np.clip(below, 2, len(places) - 2))
     learned = frozenset(subject for _, subject in places[:cut])
     return read.of(learned), read.of(frozenset(read.subjects) - learned)
 
 
-def _place(subject: str) -> float:
-    """A subject's fixed place in 0..1."""
+def place_of(subject: str) -> float:
+    """A subject's fixed place in 0..1; a split learns from those below a bound."""
     return int.from_bytes(hashlib.sha256(subject.encode()).digest()[:8], "big") / 2**64
 
 
@@ -167,6 +190,9 @@ class FolderPairs:
         read: the samples to learn from.
         encoder: finds the alignment.
         pose: the encoder's pose network, where it has one.
+
+    Attributes:
+        gallery: the samples as the encoder sees them.
     """
 
     def __init__(
@@ -180,9 +206,9 @@ class FolderPairs:
         find = None if pose is None else inference_function(pose)
         self._poses = [found for _, found in find_poses(find, read.samples)]
         self._fingers = [rows for rows in _by_finger(read.fingers).values() if len(rows) > 1]
-        self._gallery = embed_gallery(inference_function(encoder), read.samples, params, pose=find)
+        self.gallery = embed_gallery(inference_function(encoder), read.samples, params, pose=find)
         size = read.samples[0].mask.shape[0]
-        self._cell_px = size // self._gallery.mask.shape[1]
+        self._cell_px = size // self.gallery.mask.shape[1]
         self._half = (size - 1) / 2
 
     def __len__(self) -> int:
@@ -208,7 +234,7 @@ class FolderPairs:
             View(
                 self._samples[second].image,
                 self._samples[second].mask,
-                self._placed(self._gallery, second, first),
+                self._placed(self.gallery, second, first),
                 centre,
             ),
         )

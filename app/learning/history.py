@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+
+from app.evaluation.plots import training_curve_png
 
 FILE = "history.json"
 
@@ -58,3 +61,11 @@ def _read(path: Path) -> dict[int, Epoch]:
         return {int(number): Epoch(**facts) for number, facts in found.items()}
     except (OSError, ValueError, TypeError, AttributeError):
         return {}
+
+
+def curve_png(epochs: Sequence[Epoch]) -> bytes:
+    """Loss and pace of fits over their steps."""
+    return training_curve_png(
+        {epoch.step: epoch.loss for epoch in epochs},
+        {epoch.step: epoch.images_per_s for epoch in epochs},
+    )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import keras
@@ -11,15 +12,20 @@ from numpy.typing import NDArray
 
 from app.core.params import MatchingParams
 from app.core.types import Descriptor, FloatArray, PreparedSample, Probe
+from app.evaluation.paired import ScoredSet
 from app.evaluation.report import Evaluation, evaluate_scores
 from app.imaging.normalise import search_views
-from app.learning.gate import WHOLE
 from app.learning.prints import Fingers, Report, partial_touches, samples_of
 from app.learning.recipes import Recipe
 from app.matching.calibration import Calibration, calibrate
 from app.matching.score import compare_pairs, stack_references, upright_references
 from app.networks.forward import embed_all, inference_function
 from app.networks.pose import find_poses
+
+SYNTHETIC = "synthetic"
+WHOLE = "synthetic_whole"
+"""Held-out synthetic fingers without the touches that were drawn as partial."""
+TOUCH, WHOLE_TOUCH, PARTIAL_TOUCH = "touch", "whole", "partial"
 
 Run = Callable[[FloatArray], FloatArray]
 
@@ -41,6 +47,18 @@ class Gallery:
     def scores(self, params: MatchingParams, report: Report | None = None) -> FloatArray:
         """float32 [samples, samples]: probe (row) against reference, above the diagonal."""
         return compare_pairs(self.probes, self.cells, self.mask, params, report)
+
+    def of(self, rows: NDArray[np.intp]) -> Gallery:
+        """Some of the samples, in the order of ``rows``."""
+        return Gallery(tuple(self.probes[k] for k in rows), self.cells[rows], self.mask[rows])
+
+    def beside(self, other: Gallery) -> Gallery:
+        """These samples and then those of another gallery of the same model."""
+        return Gallery(
+            self.probes + other.probes,
+            np.concatenate([self.cells, other.cells]),
+            np.concatenate([self.mask, other.mask]),
+        )
 
 
 def _turned(
@@ -81,18 +99,17 @@ def _run_of(pose: keras.Model | None) -> Run | None:
     return None if pose is None else inference_function(pose)
 
 
-def judge(
+def score_synthetic(
     encoder: keras.Model,
     recipe: Recipe,
     held_out: Fingers,
     report: Report | None = None,
     pose: keras.Model | None = None,
-) -> dict[str, Evaluation]:
-    """Error rates on synthetic fingers that the training never saw, all pairs.
+) -> ScoredSet:
+    """All pairs of impressions of synthetic fingers that the training never saw.
 
     Returns:
-        ``synthetic``, and ``synthetic_whole``: the same without the touches that the generator drew
-        as partial, where enough are left to compare.
+        The set ``synthetic``, whose groups tell the touches that the generator drew as partial.
     """
     impressions = recipe.population.impressions
     of = len(held_out.masters) * impressions
@@ -103,35 +120,46 @@ def judge(
         None if report is None else lambda done: report(done, of),
         _run_of(pose),
     )
-    fingers = np.repeat(np.arange(len(held_out)), impressions)
+    fingers = tuple(str(finger) for finger in range(len(held_out)) for _ in range(impressions))
+    partial = partial_touches(held_out, impressions)
+    touches = tuple(PARTIAL_TOUCH if drawn else WHOLE_TOUCH for drawn in partial)
     scores = gallery.scores(recipe.matching, report)
-    whole = np.flatnonzero(~partial_touches(held_out, impressions))
-    subsets = {"synthetic": np.arange(len(fingers)), WHOLE: whole}
-    return {
-        name: evaluate_scores(name, fingers[rows].astype(str).tolist(), scores[np.ix_(rows, rows)])
-        for name, rows in subsets.items()
-        if name != WHOLE or _can_be_compared(fingers[rows])
-    }
+    return ScoredSet(SYNTHETIC, fingers, fingers, scores, {TOUCH: touches})
 
 
-def _can_be_compared(fingers: NDArray[np.int64]) -> bool:
+def error_rates(scored: ScoredSet) -> dict[str, Evaluation]:
+    """Error rates of a set over all pairs.
+
+    Returns:
+        By name of the set; of ``synthetic`` also ``synthetic_whole``: the same without partial
+        touches, where enough are left to compare.
+    """
+    found = {scored.name: evaluate_scores(scored.name, scored.fingers, scored.scores)}
+    if TOUCH in scored.groups:
+        whole = np.flatnonzero([touch == WHOLE_TOUCH for touch in scored.groups[TOUCH]])
+        fingers = [scored.fingers[row] for row in whole]
+        if can_be_compared(fingers):
+            found[WHOLE] = evaluate_scores(WHOLE, fingers, scored.scores[np.ix_(whole, whole)])
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A model's scores and error rates by set."""
+
+    sets: tuple[ScoredSet, ...]
+    evaluations: Mapping[str, Evaluation]
+
+    @classmethod
+    def by(cls, sets: tuple[ScoredSet, ...]) -> Judged:
+        """Error rates from scores."""
+        return cls(sets, {k: v for scored in sets for k, v in error_rates(scored).items()})
+
+
+def can_be_compared(fingers: Sequence[str]) -> bool:
     """Whether there is a finger twice, and another one."""
-    _, counts = np.unique(fingers, return_counts=True)
-    return len(counts) > 1 and bool(counts.max() > 1)
-
-
-def judge_samples(
-    encoder: keras.Model,
-    name: str,
-    samples: Sequence[PreparedSample],
-    fingers: Sequence[str],
-    params: MatchingParams,
-    *,
-    pose: keras.Model | None = None,
-) -> Evaluation:
-    """Error rates on given samples, all pairs."""
-    gallery = embed_gallery(inference_function(encoder), samples, params, pose=_run_of(pose))
-    return evaluate_scores(name, fingers, gallery.scores(params))
+    counts = Counter(fingers)
+    return len(counts) > 1 and max(counts.values()) > 1
 
 
 def calibrate_encoder(

@@ -97,5 +97,5 @@ class DatasetData:
     def _labelled(self, path: Path, dataset: Dataset, image: DatasetImage) -> LabelledImage:
         label = dict(image.label)
         if len(self.sets) > 1:
-            label["finger"] = f"{dataset.id}/{image.finger}"
+            label |= {"finger": f"{dataset.id}/{image.finger}", "dataset": dataset.id}
         return LabelledImage(path, **label)

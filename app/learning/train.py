@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,46 +12,64 @@ import keras
 
 from app.core.errors import InvalidInput
 from app.core.params import MatchingParams, PreparationParams
-from app.core.types import PreparedSample
-from app.evaluation.plots import training_curve_png
-from app.evaluation.report import Evaluation
 from app.learning.batches import PairSource
 from app.learning.contact_sheets import keep_sheets, print_sheets
-from app.learning.export import draft_manifest, model_files
+from app.learning.contest import (
+    Challenger,
+    ChampionInService,
+    PrintModel,
+    gather_site,
+    golden_samples,
+    hold_contest,
+)
+from app.learning.export import Trained, draft_manifest, model_files
+from app.learning.exported import golden_of_files
 from app.learning.fit import fit, new_encoder
-from app.learning.folders import FolderPairs, LabelledSamples, split_subjects
-from app.learning.gate import GateDecision, Judged, decide
-from app.learning.history import Epoch
-from app.learning.judge import calibrate_encoder, judge, judge_samples
+from app.learning.folders import FolderPairs, split_subjects
+from app.learning.gate_report import GateReport
+from app.learning.history import Epoch, curve_png
+from app.learning.judge import calibrate_encoder
+from app.learning.known_subjects import FACT, NOBODY, KnownSubjects
 from app.learning.mixed_pairs import MixedPairs, synthetic_count
 from app.learning.own_prints import OwnPrints
 from app.learning.pose import TrainedPose, train_pose
-from app.learning.prints import Fingers, Report, grow_fingers, sample_of
+from app.learning.prints import Fingers, grow_fingers
 from app.learning.progress import Phases, Sink
-from app.learning.recipes import Prints, Recipe
+from app.learning.recipes import BENCHMARK_SEED, Prints, Recipe
 from app.learning.siamese.diagnosis import FirstShown
+from app.learning.site_data import SiteData, told_of_labels
 from app.learning.standstill import diagnosing
 from app.learning.views import ViewPool
+from app.matching.calibration import Calibration
 from app.networks.device import Device, training_dtype
 from app.networks.memory import keep_freed_memory
 from app.networks.weights import same_weights
-from model_store import ManifestDraft
 
 LEARNED_SHARE = 0.7
-GOLDEN_SAMPLES = 4
 CURVE = "training.png"
 
 
 @dataclass(frozen=True, slots=True)
 class BaseModel:
-    """The champion: to start from, to align real pairs, to be compared with on its own terms."""
+    """The champion: to start from, to align real pairs, to be compared with on its own terms.
+
+    Attributes:
+        known: whom it may have learned from.
+    """
 
     id: str
     encoder: keras.Model
     preparation: PreparationParams
     matching: MatchingParams
-    minimum_fmr: float
+    calibration: Calibration
     pose: TrainedPose | None = None
+    known: KnownSubjects = NOBODY
+
+    def judged_by(self, recipe: Recipe) -> ChampionInService:
+        """As it is judged in a training by a recipe."""
+        own = replace(recipe, preparation=self.preparation, matching=self.matching)
+        model = PrintModel(self.encoder, _network(self.pose), own)
+        return ChampionInService(self.id, model, self.calibration)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,22 +102,12 @@ class Order:
 
 
 @dataclass(frozen=True, slots=True)
-class Trained:
-    """A model ready to be published, and how it compares with the champion."""
-
-    draft: ManifestDraft
-    files: dict[str, bytes]
-    evaluations: Mapping[str, Evaluation]
-    gate: GateDecision | None
-
-
-@dataclass(frozen=True, slots=True)
 class _Data:
     source: PairSource | Fingers
     held_out: Fingers
-    site: LabelledSamples | None
-    facts: dict[str, Any] = field(default_factory=dict)
+    facts: dict[str, Any]
     fingers: Fingers | None = None
+    site: SiteData | None = None
 
     def close(self) -> None:
         """Stop what the source still makes."""
@@ -126,23 +134,35 @@ def train(order: Order, sink: Sink) -> Trained:
     finally:
         data.close()
     pose = _pose(order, data, phases)
-    evaluations = _evaluate(encoder, pose, recipe, data, phases.begin("evaluating"))
+    model = PrintModel(encoder, _network(pose), recipe)
+    site = None if data.site is None else data.site.samples
+    judged = model.judged(data.held_out, site, phases.begin("evaluating"))
     calibration = calibrate_encoder(
-        encoder, recipe, _grow(recipe, 2, phases), phases.begin("calibrating"), _network(pose)
+        encoder, recipe, _grow(recipe, 2, phases), phases.begin("calibrating"), model.pose
     )
-    gate = _gate(order, data, Judged(evaluations, calibration.minimum_fmr), phases)
     phases.begin("exporting")
+    described = None if pose is None else pose.architecture
     draft = draft_manifest(
         recipe,
         calibration,
-        dict(evaluations),
+        dict(judged.evaluations),
         _facts(data, epochs, pose) | {"diagnosis": symptoms.facts()},
         None if order.from_scratch or order.base is None else order.base.id,
         matching=recipe.matching,
-        pose=None if pose is None else pose.architecture,
+        pose=described,
     )
-    files = model_files(encoder, _golden(data.held_out, recipe), _network(pose))
-    return Trained(draft, files | {CURVE: _curve(epochs)} | sheets, evaluations, gate)
+    files = model_files(encoder, golden_samples(data.held_out, recipe), model.pose)
+    golden = golden_of_files(recipe, files, described)
+    report = _contest(order, data, Challenger(model, judged, calibration, golden), phases)
+    return Trained(draft, files | {CURVE: curve_png(epochs)} | sheets, report)
+
+
+def _contest(order: Order, data: _Data, challenger: Challenger, phases: Phases) -> GateReport:
+    """Against the champion, where there is one."""
+    if order.base is None:
+        return GateReport(challenger.judged)
+    champion = order.base.judged_by(order.recipe)
+    return hold_contest(challenger, champion, data.held_out, data.site, phases)
 
 
 def _facts(data: _Data, epochs: Sequence[Epoch], pose: TrainedPose | None) -> dict[str, Any]:
@@ -153,18 +173,6 @@ def _facts(data: _Data, epochs: Sequence[Epoch], pose: TrainedPose | None) -> di
         "backend": keras.backend.backend(),
     }
     return facts if pose is None else facts | {"pose": pose.facts}
-
-
-def _golden(held_out: Fingers, recipe: Recipe) -> list[PreparedSample]:
-    count = min(GOLDEN_SAMPLES, len(held_out.masters))
-    return [sample_of(held_out, finger, 0, recipe.preparation) for finger in range(count)]
-
-
-def _curve(epochs: Sequence[Epoch]) -> bytes:
-    return training_curve_png(
-        {epoch.step: epoch.loss for epoch in epochs},
-        {epoch.step: epoch.images_per_s for epoch in epochs},
-    )
 
 
 def _check_base(order: Order) -> None:
@@ -190,26 +198,33 @@ PURPOSES = ("training", "held_out", "calibration")
 
 
 def _grow(recipe: Recipe, purpose: int, phases: Phases) -> Fingers:
-    """Fingers for one of ``PURPOSES``; neighbouring seeds keep the purposes apart."""
+    """Fingers for one of ``PURPOSES``, kept apart by seeds; the benchmark's is always the same."""
     name = PURPOSES[purpose]
     population = recipe.population
+    seed = BENCHMARK_SEED if name == "held_out" else population.seed + purpose
     report = phases.begin(f"growing prints ({name.replace('_', '-')})")
     count = int(getattr(population, name))
-    return grow_fingers(population.seed + purpose, count, recipe.preparation.dpi, report)
+    return grow_fingers(seed, count, recipe.preparation.dpi, report)
 
 
 def _gather(order: Order, phases: Phases) -> _Data:
     recipe = order.recipe
     held_out = _grow(recipe, 1, phases)
-    facts: dict[str, Any] = {"population": recipe.population.to_dict()}
+    tuned = None if order.from_scratch else order.base
+    known = NOBODY if tuned is None else tuned.known
+    facts: dict[str, Any] = {
+        "population": recipe.population.to_dict(),
+        "benchmark_seed": BENCHMARK_SEED,
+        FACT: known.to_dict(),
+    }
     if order.own is not None and order.base is not None:
         pairs, site, told = _gather_own(order, order.own, order.base, phases)
-        return _Data(pairs, held_out, site, facts | told)
+        return _Data(pairs, held_out, facts | told, site=site)
     fingers = _grow(recipe, 0, phases)
     source: PairSource | Fingers = fingers
     if not order.renders_on_device:
         source = _pool(fingers, recipe, phases)
-    return _Data(source, held_out, None, {"kind": "synthetic"} | facts, fingers)
+    return _Data(source, held_out, {"kind": "synthetic"} | facts, fingers)
 
 
 def _pool(fingers: Fingers, recipe: Recipe, phases: Phases) -> ViewPool:
@@ -224,25 +239,31 @@ def _pool(fingers: Fingers, recipe: Recipe, phases: Phases) -> ViewPool:
 
 def _gather_own(
     order: Order, own: OwnPrints, base: BaseModel, phases: Phases
-) -> tuple[PairSource, LabelledSamples, dict[str, Any]]:
+) -> tuple[PairSource, SiteData, dict[str, Any]]:
     """What is learned from, the site's fingers that are not, and what the manifest says of both."""
     recipe = order.recipe
     read = own.read(recipe.preparation, phases.begin("reading images"))
-    learned, site = split_subjects(read, LEARNED_SHARE)
+    learned, kept = split_subjects(read, LEARNED_SHARE)
     phases.begin("aligning impressions")
-    pairs: PairSource = FolderPairs(learned, base.encoder, recipe.matching, _network(base.pose))
+    aligned = FolderPairs(learned, base.encoder, recipe.matching, _network(base.pose))
+    phases.begin("checking labels")
+    site = gather_site(base.judged_by(recipe), kept, base.known, (learned, aligned.gallery))
+    phases.noted(told_of_labels(site.labels))
+    pairs: PairSource = aligned
     synthetic = synthetic_count(len(pairs), order.synthetic_share)
     if synthetic:
         population = replace(recipe.population, training=synthetic)
         fingers = _grow(replace(recipe, population=population), 0, phases)
         pairs = MixedPairs(pairs, _pool(fingers, recipe, phases))
+    begun_with = NOBODY if order.from_scratch else base.known
     told = own.facts | {
         "images": len(read.samples),
         "fingers": len(set(read.fingers)),
         "learned_fingers": len(set(learned.fingers)),
-        "held_out_fingers": len(set(site.fingers)),
+        "held_out_fingers": len(set(kept.fingers)),
         "synthetic_fingers": synthetic,
         "skipped": len(read.skipped),
+        FACT: begun_with.and_also(KnownSubjects.of_split(learned)).to_dict(),
     }
     return pairs, site, told
 
@@ -300,27 +321,3 @@ def _pose(order: Order, data: _Data, phases: Phases) -> TrainedPose | None:
 
 def _network(pose: TrainedPose | None) -> keras.Model | None:
     return None if pose is None else pose.network
-
-
-def _evaluate(
-    encoder: keras.Model, pose: TrainedPose | None, recipe: Recipe, data: _Data, report: Report
-) -> dict[str, Evaluation]:
-    upright = _network(pose)
-    found = judge(encoder, recipe, data.held_out, report, upright)
-    if data.site is not None:
-        site = data.site
-        found["site"] = judge_samples(
-            encoder, "site", site.samples, site.fingers, recipe.matching, pose=upright
-        )
-    return found
-
-
-def _gate(order: Order, data: _Data, challenger: Judged, phases: Phases) -> GateDecision | None:
-    if order.base is None:
-        return None
-    base = order.base
-    recipe = replace(order.recipe, preparation=base.preparation, matching=base.matching)
-    report = phases.begin("evaluating the champion")
-    champion = _evaluate(base.encoder, base.pose, recipe, data, report)
-    target = "site" if data.site is not None else "synthetic"
-    return decide(challenger, Judged(champion, base.minimum_fmr), target)

@@ -87,7 +87,13 @@ def choose(found: Iterable[Template], most: int) -> list[LabelledImage]:
         rounds = zip_longest(*(of_finger[finger] for finger in sorted(of_finger)))
         ranked = [template for each in rounds for template in each if template is not None]
         chosen += [
-            LabelledImage(Path(one.id), f"{person_id} {one.finger}", one.id, person_id)
+            LabelledImage(
+                Path(one.id),
+                f"{person_id} {one.finger}",
+                one.id,
+                person_id,
+                position=str(one.finger),
+            )
             for one in ranked[:most]
         ]
     return chosen

@@ -16,12 +16,16 @@ from io import BytesIO
 from pydantic import ValidationError
 
 from app.core.errors import InvalidInput, ModelRefused
+from app.core.json_ready import read_json_object
+from app.evaluation.gate_page import gate_page
+from app.services.models import EVALUATION
 from model_store import BrokenModelError, FileFacts, Manifest
 
 MANIFEST = "manifest.json"
 MOST_FILES = 32
 MOST_MANIFEST_BYTES = 4_000_000
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}\.(safetensors|npz|png)")
+_TEXTS = (MANIFEST, EVALUATION)
 _PACKINGS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _FIGURES = ("eer", "genuine", "impostor")
 
@@ -59,6 +63,8 @@ def unpack_model(archive: bytes, most_bytes: int) -> tuple[Manifest, dict[str, b
         raise _broken(f"it cannot be unpacked: {error}") from error
     manifest = _read_manifest(files.pop(MANIFEST, b""))
     _require_files(manifest, files)
+    if EVALUATION in files:
+        _require_readable(files[EVALUATION], manifest.id)
     return manifest, files
 
 
@@ -88,10 +94,10 @@ def _content(packed: tarfile.TarFile, entry: tarfile.TarInfo) -> bytes:
 
 
 def _require_usable(name: str, so_far: dict[str, bytes]) -> None:
-    if name != MANIFEST and not _NAME.fullmatch(name):
+    if name not in _TEXTS and not _NAME.fullmatch(name):
         raise _broken(
             f"{name[:80]!r} is neither {MANIFEST} nor a file of a model; those lie beside it and "
-            "end in .safetensors, .npz or .png"
+            f"end in .safetensors, .npz or .png, or are {EVALUATION}"
         )
     if name in so_far or len(so_far) == MOST_FILES:
         raise _broken(f"it holds {name!r} twice, or more than {MOST_FILES} files")
@@ -135,6 +141,17 @@ def _require_files(manifest: Manifest, files: dict[str, bytes]) -> None:
             f"missing, or not as the manifest of {manifest.id} says: {', '.join(wrong[:5])[:400]}",
             slug="model_file_changed",
         )
+
+
+def _require_readable(report: bytes, model_id: str) -> None:
+    """What cannot be shown as a page would fail whoever looks at it later."""
+    try:
+        gate_page(read_json_object(report), model_id)
+    except Exception as error:  # it may lack anything, or be anything else
+        raise ModelRefused(
+            f"{EVALUATION} of {model_id} is no report of a gate: {error!r:.200}",
+            slug="model_file_unreadable",
+        ) from error
 
 
 def _broken(detail: str) -> InvalidInput:

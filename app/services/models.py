@@ -11,6 +11,9 @@ from app.core.records import ModelAlias
 from app.services import audit
 from app.services.context import Actor
 
+EVALUATION = "evaluation.json"
+"""The gate's report among a model's files."""
+
 ModelState = Literal["champion", "candidate", "previous", "available"]
 
 
@@ -21,6 +24,12 @@ class ModelCatalogue(Protocol):
     def shipped_ids(self) -> list[str]: ...  # noqa: D102
     def manifest(self, model_id: str) -> dict[str, Any] | None: ...  # noqa: D102
     def delete(self, model_id: str) -> None: ...  # noqa: D102
+    def evaluation(self, model_id: str) -> dict[str, Any] | None:
+        """The gate's report on a published model; None where it has none.
+
+        Raises:
+            ModelRefused: it has one that was changed or cannot be read.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +85,25 @@ def get_model(store: Store, catalogue: ModelCatalogue, model_id: str) -> ModelIn
     found = next((m for m in list_models(store, catalogue) if m.id == model_id), None)
     if found is None:
         raise _not_found(model_id)
+    return found
+
+
+def get_evaluation(catalogue: ModelCatalogue, model_id: str) -> dict[str, Any]:
+    """The gate's report on a model, as ``learning.gate_report`` writes it.
+
+    Raises:
+        NotFound: there is no such model, or it was published without a report.
+        ModelRefused: the report was changed or cannot be read.
+    """
+    if catalogue.manifest(model_id) is None:
+        raise NotFound(f"there is no model {model_id!r}", slug="model_not_found")
+    found = catalogue.evaluation(model_id)
+    if found is None:
+        raise NotFound(
+            f"model {model_id!r} has no evaluation: it was not trained here, or by an older "
+            "release; its manifest has error rates",
+            slug="evaluation_not_found",
+        )
     return found
 
 

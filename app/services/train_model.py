@@ -8,21 +8,25 @@ from typing import Any
 
 from app.core.clock import now_ms
 from app.core.datasets import DatasetFiles
+from app.core.json_ready import json_ready
 from app.core.ports import Store, Transaction
 from app.core.records import Job, JobState, ModelAlias
+from app.learning.export import Trained
+from app.learning.gate import GateFigures
 from app.learning.own_prints import DatasetData, FolderData, OwnPrints
 from app.learning.progress import Sink
 from app.learning.recipes import Recipe
 from app.learning.siamese.beginning import PictureBase
 from app.learning.siamese.recipe import SiameseRecipe
 from app.learning.siamese.train import PictureOrder, train_pictures
-from app.learning.train import BaseModel, Order, Trained, train
+from app.learning.train import BaseModel, Order, train
 from app.networks.device import Device
 from app.services import audit
 from app.services.context import Actor
 from app.services.datasets import open_dataset
 from app.services.enrolled_prints import MINIMUM_QUALITY, SAMPLES_PER_PERSON, EnrolledData
 from app.services.galleries import DEFAULT_GALLERY
+from app.services.models import EVALUATION
 from app.services.ordered_recipe import recipe_of
 from app.services.promote import propose
 from app.services.submit_training import TrainingFolders
@@ -36,6 +40,7 @@ from app.services.training_spec import TrainingSpec
 from app.services.unclaimed_models import JOB
 from model_store import ManifestDraft, Registry
 
+LISTED_LABELS = 200
 TOLD = ("measured", "diagnosis", "began")
 """What a job's result takes over from the model's manifest, where that has it."""
 
@@ -90,8 +95,10 @@ def train_model(tools: Training, spec: TrainingSpec, sink: Sink) -> TrainingOutc
         trained, compared_with = _train_prints(tools, spec, recipe, sink)
     diagnosis = [found["detail"] for found in trained.draft.training.get("diagnosis", ())]
     sink({"phase": "publishing"} | ({"diagnosis": diagnosis} if diagnosis else {}))
-    manifest = tools.registry.publish(_of_job(trained.draft, tools.job), trained.files)
-    promote = spec.promote == "if_better" and (trained.gate is None or trained.gate.better)
+    decision = trained.report.decision
+    files = trained.files | {EVALUATION: trained.report.file()}
+    manifest = tools.registry.publish(_of_job(trained.draft, tools.job), files)
+    promote = spec.promote == "if_better" and (decision is None or decision.better)
     result = _result(manifest.id, trained, promote)
     return TrainingOutcome(manifest.id, result, promote, compared_with)
 
@@ -147,7 +154,7 @@ def _compared(
     trained: Trained, champion: Champion[BaseModel] | Champion[PictureBase]
 ) -> tuple[Trained, str | None]:
     if champion.verdict is not None:
-        trained = replace(trained, gate=champion.verdict)
+        trained = replace(trained, report=trained.report.decided(champion.verdict))
     return trained, None if champion.model is None else champion.model.id
 
 
@@ -215,11 +222,14 @@ def _enrolled(tools: Training, spec: TrainingSpec) -> EnrolledData:
 
 
 def _result(model_id: str, trained: Trained, promote: bool) -> dict[str, Any]:
-    gate, said = trained.gate, trained.draft.training
+    report, said = trained.report, trained.draft.training
+    gate = report.decision
     return (
         {
             "model_id": model_id,
-            "evaluations": {name: found.to_dict() for name, found in trained.evaluations.items()},
+            "evaluations": {
+                name: found.to_dict() for name, found in report.challenger.evaluations.items()
+            },
             "gate": None
             if gate is None
             else {"better": gate.better, "reasons": list(gate.reasons)},
@@ -227,7 +237,16 @@ def _result(model_id: str, trained: Trained, promote: bool) -> dict[str, Any]:
         }
         | {key: said[key] for key in TOLD if key in said}
         | _reading(said["data"])
+        | _labels(report.figures)
     )
+
+
+def _labels(figures: GateFigures | None) -> dict[str, Any]:
+    """Labels of the site's data that contradict the model in service."""
+    check = None if figures is None else figures.labels
+    if check is None or not check.findings:
+        return {}
+    return {"labels": json_ready(check.findings[:LISTED_LABELS])}
 
 
 def _reading(data: dict[str, Any]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import Generic, TypeVar
 from app.core.errors import ModelRefused, NotFound
 from app.core.params import PictureParams
 from app.learning.gate import GateDecision, not_comparable
+from app.learning.known_subjects import KnownSubjects
 from app.learning.pose import TrainedPose
 from app.learning.siamese.beginning import PictureBase
 from app.learning.siamese.recipe import SiameseRecipe
@@ -135,8 +136,9 @@ def _print_base(registry: Registry, device: Device, manifest: Manifest) -> BaseM
             manifest.id,
             restore_encoder(registry, manifest),
             *read_print_params(manifest),
-            read_calibration(manifest).minimum_fmr,
+            read_calibration(manifest),
             _base_pose(registry, manifest),
+            KnownSubjects.of_manifest(manifest.training, manifest.parent),
         )
 
 

@@ -30,6 +30,7 @@ from app.services.keys import create_key
 from app.services.submit_training import TrainingFolders
 from app.services.upload_model import ModelIntake
 from app.storage import SealedDatasetFiles, Vault, open_store
+from tests.fakes.gate import report_dict
 from tests.fakes.models import FakeLiveModels, model
 
 EVERYBODY = frozenset(Scope)
@@ -53,6 +54,9 @@ class FakeCatalogue:
 
     def manifest(self, model_id: str) -> dict[str, Any] | None:
         return {"id": model_id, "loss": float("nan")} if model_id in self._ids else None
+
+    def evaluation(self, model_id: str) -> dict[str, Any] | None:
+        return report_dict() if model_id == "m2" else None
 
 
 @dataclass(slots=True)

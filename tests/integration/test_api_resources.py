@@ -13,6 +13,7 @@ import pytest
 from app.core.records import JobState, ModelAlias, Scope
 from app.services.promote import complete_promotion
 from tests.fakes.api import Api, running_api
+from tests.fakes.gate import report_dict
 from tests.fakes.prints import print_png
 
 
@@ -202,6 +203,27 @@ def test_models(api: Api) -> None:
     assert api.client.delete("/v1/models/m3", headers=reader).json()["slug"] == "scope_missing"
     assert api.client.delete("/v1/models/m3").status_code == 204
     assert api.client.delete("/v1/models/m3").json()["slug"] == "model_not_found"
+
+
+def test_a_models_evaluation_is_data_or_a_page(api: Api) -> None:
+    address = "/v1/models/m2/evaluation"
+    for accept in (None, "*/*", "application/json", "application/json, text/html;q=0.9"):
+        headers = {} if accept is None else {"Accept": accept}
+        answer = api.client.get(address, headers=headers)
+        assert answer.headers["Content-Type"] == "application/json"
+        assert answer.json() == {"model_id": "m2", "evaluation": report_dict()}
+    browser = {"Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}
+    page = api.client.get(address, headers=browser)
+    assert page.headers["Content-Type"].startswith("text/html")
+    assert page.headers["Content-Security-Policy"].startswith("default-src 'none'")
+    assert page.headers["Vary"] == "Accept"
+    assert "Evaluation of model <code>m2</code>" in page.text
+
+    missing = api.client.get("/v1/models/m1/evaluation", headers=browser)
+    assert (missing.status_code, missing.json()["slug"]) == (404, "evaluation_not_found")
+    assert api.client.get("/v1/models/m9/evaluation").json()["slug"] == "model_not_found"
+    refused = api.client.get(address, headers=api.headers(Scope.VERIFY))
+    assert refused.json()["slug"] == "scope_missing"
 
 
 def test_audit(api: Api) -> None:

@@ -12,11 +12,13 @@ import pytest
 from app.bootstrap.api import open_api
 from app.bootstrap.home import RegistryCatalogue, open_home
 from app.bootstrap.worker import ENDED, clear_work, open_worker
-from app.core.errors import WhorlError
+from app.core.errors import ModelRefused, WhorlError
 from app.core.records import Job, JobState, ModelAlias
+from app.services.models import EVALUATION
 from app.settings import Settings
 from model_store import Registry
-from tests.small_model import shipped_id
+from tests.fakes.gate import report_dict
+from tests.small_model import publish_evaluated, shipped_id
 
 
 @pytest.fixture
@@ -89,6 +91,20 @@ def test_a_broken_model_has_no_manifest(settings: Settings, tmp_path: Path) -> N
     assert catalogue.ids() == ["a" * 16]
     assert catalogue.manifest("a" * 16) is None
     assert catalogue.manifest("b" * 16) is None
+
+
+def test_a_report_is_read_as_it_was_published_or_refused(
+    shipped_models: Path, tmp_path: Path
+) -> None:
+    registry = Registry(tmp_path / "models")
+    model_id = publish_evaluated(shipped_models, registry)
+    catalogue = RegistryCatalogue(registry)
+    assert catalogue.evaluation(model_id) == report_dict()
+    shipped = RegistryCatalogue(Registry(shipped_models))
+    assert shipped.evaluation(shipped_id(shipped_models)) is None
+    (registry.folder(model_id) / EVALUATION).write_text("{}")
+    with pytest.raises(ModelRefused):
+        catalogue.evaluation(model_id)
 
 
 def test_the_api_comes_up_with_the_model_and_goes_down_whole(

@@ -20,8 +20,10 @@ from app.services.job_files import JobFiles
 from app.services.keys import authenticate
 from app.services.promote import complete_promotion
 from app.settings import Settings
+from model_store import Registry
+from tests.fakes.gate import report_dict
 from tests.fakes.print_archives import drawn_prints, zip_bytes
-from tests.small_model import publish_small_model, shipped_id
+from tests.small_model import publish_evaluated, publish_small_model, shipped_id
 
 
 def whorl(*arguments: object) -> Result:
@@ -115,9 +117,26 @@ def test_a_model_is_shown_promoted_and_pruned(model_home: Path, shipped_models: 
     assert (model_home / "models" / first).exists()
 
 
+def test_an_evaluation_is_shown_and_written_as_a_page(
+    model_home: Path, shipped_models: Path, tmp_path: Path
+) -> None:
+    model_id = publish_evaluated(shipped_models, Registry(model_home / "models"))
+    page = tmp_path / "report.html"
+    shown = whorl("models", "evaluation", model_id, "--out", str(page), "--json")
+    assert shown.exit_code == 0, shown.stderr
+    assert json.loads(shown.stdout) == {"model_id": model_id, "evaluation": report_dict()}
+    assert "better than the model in service then, 0123456789abcdef" in shown.stderr
+    assert "finger position left" in shown.stderr
+    assert f"<code>{model_id}</code>" in page.read_text()
+    result = whorl("models", "evaluation", shipped_id(shipped_models))
+    assert result.exit_code == 2
+    assert result.stderr.startswith("evaluation_not_found: ")
+
+
 def test_unknown_models_and_jobs_are_code_2(model_home: Path) -> None:
     for arguments, slug in (
         (("models", "show", "0" * 16), "model_not_found"),
+        (("models", "evaluation", "0" * 16), "model_not_found"),
         (("models", "promote", "0" * 16), "model_not_found"),
         (("models", "verify", "0" * 16), "model_not_found"),
         (("models", "rollback"), "no_previous_model"),

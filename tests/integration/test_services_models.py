@@ -14,7 +14,7 @@ from app.core.records import ImagePolicy, Job, JobState, ModelAlias, Reply
 from app.imaging.decode import ImageLimits
 from app.services import galleries, idempotency, persons, promote
 from app.services.context import Recognition
-from app.services.models import get_model, list_models
+from app.services.models import get_evaluation, get_model, list_models
 from app.services.reembed import reembed
 from app.services.submit_training import SubmitTraining, TrainingFolders, submit_training
 from app.services.training_spec import TrainingSpec
@@ -100,7 +100,10 @@ class Catalogue:
         raise AssertionError(model_id)
 
     def manifest(self, model_id: str) -> dict[str, Any] | None:
-        return None if model_id == "unreadable" else {"name": model_id}
+        return {"name": model_id} if model_id in self.ids()[:-1] else None
+
+    def evaluation(self, model_id: str) -> dict[str, Any] | None:
+        return {"format": 1} if model_id == "model-a" else None
 
 
 def test_models_tell_what_they_are_and_what_hangs_on_them(
@@ -123,6 +126,11 @@ def test_models_tell_what_they_are_and_what_hangs_on_them(
     ]
     assert [(m.embedded_images, m.kept_images) for m in listed] == [(1, 1), (1, 1), (0, 1)]
     assert get_model(ctx.store, Catalogue(), "model-a") == listed[0]
+    assert get_evaluation(Catalogue(), "model-a") == {"format": 1}
+    for model_id, slug in (("model-b", "evaluation_not_found"), ("unreadable", "model_not_found")):
+        with pytest.raises(NotFound) as caught:
+            get_evaluation(Catalogue(), model_id)
+        assert caught.value.slug == slug
     for missing in ("unreadable", "nothing"):
         with pytest.raises(NotFound) as caught:
             get_model(ctx.store, Catalogue(), missing)

@@ -15,12 +15,14 @@ from app.core.params import PreparationParams
 from app.core.records import JobState, Person, StoredImage, Template
 from app.learning import train as training
 from app.learning.folders import LabelledSamples, split_subjects
+from app.learning.known_subjects import KnownSubjects
 from app.learning.mixed_pairs import MixedPairs, synthetic_count
 from app.learning.own_prints import DatasetData
 from app.learning.pairs import View
 from app.learning.recipe_book import RECIPE_BOOK
 from app.services.create_dataset import create_dataset
 from app.services.datasets import delete_dataset, open_dataset
+from app.services.models import EVALUATION
 from app.services.submit_training import SubmitTraining, TrainingFolders, submit_training
 from app.services.training_spec import TrainingSpec
 from app.settings import Settings
@@ -97,6 +99,7 @@ def test_a_model_learns_from_data_sets_with_synthetic_prints_mixed_in(
     assert (data["kind"], data["images"], data["fingers"]) == ("enrolled", 10, 5)
     assert "samples.png" not in manifest.files
     assert "p0" not in json.dumps(manifest.model_dump(mode="json"))
+    assert b"p0" not in home.registry.read(manifest.id, EVALUATION)
 
 
 def keep_samples(home: Home) -> None:
@@ -127,6 +130,9 @@ def test_fingers_of_two_sets_are_others_but_one_name_stays_on_one_side(
     assert set(alone.fingers) == {str(number) for number in range(1, 9)}
     assert len(set(both.fingers)) == 16
     assert alone.subjects == read(home, second).subjects
+    assert (set(both.names), set(alone.names)) == (set(alone.fingers), set(alone.fingers))
+    assert KnownSubjects.of_split(both) == KnownSubjects.of_split(alone)
+    assert len(KnownSubjects.of_split(alone).strangers(both)) == 0
     learned, held_out = split_subjects(both, 0.7)
     assert not set(learned.subjects) & set(held_out.subjects)
     assert set(learned.subjects) == set(split_subjects(alone, 0.7)[0].subjects)

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from app.bootstrap.home import Home, open_home
@@ -22,6 +23,7 @@ from app.learning.own_prints import FolderData
 from app.learning.recipe_book import RECIPE_BOOK
 from app.learning.recipes import Recipe
 from app.learning.train import BaseModel, Order, train
+from app.matching.calibration import calibrate
 from app.networks.device import find_device
 from app.services.submit_training import SubmitTraining, TrainingFolders, submit_training
 from app.services.training_spec import TrainingSpec
@@ -67,6 +69,8 @@ def test_a_model_is_trained_served_and_trained_on(settings: Settings, home: Home
     assert job.result is not None
     model_id = job.result["model_id"]
     assert job.result["gate"] is None  # there was nothing to be better than
+    report = json.loads(home.registry.read(model_id, "evaluation.json"))
+    assert (report["verdict"], report["comparison"], report["champion"]) == (None, None, None)
     assert job.result["promotion_requested"] is True
     found = job.result["evaluations"]["synthetic"]
     assert (found["images"], found["genuine"], found["impostor"]) == (8, 4, 24)
@@ -110,9 +114,18 @@ def test_a_model_is_trained_served_and_trained_on(settings: Settings, home: Home
     assert {"samples.png", "genuine-pairs.png", "impostor-pairs.png"} <= set(tuned.files)
     assert [reason.split(":")[0] for reason in job.result["gate"]["reasons"]] == [
         "calibration",
-        "synthetic",
+        "golden vectors",
+        "latency",
+        "synthetic",  # labels: the champion's calibration is too small to tell
         "site",
     ]
+    report = json.loads(home.registry.read(tuned.id, "evaluation.json"))
+    assert report["champion_id"] == model_id
+    assert report["verdict"]["better"] is job.result["gate"]["better"] is False
+    assert report["comparison"]["golden"]["difference"] < 1e-3
+    assert set(report["champion"]["det"]) == {"synthetic", "site"}
+    bound = data["learned_up_to"]
+    assert (bound["subject"], 0.0 < bound["finger"] < 1.0) == (0.0, True)  # names tell no persons
     assert job.result["promotion_requested"] is False  # it was not asked for
     assert alias(home, ModelAlias.CANDIDATE) is None
     assert serve(home) == model_id
@@ -210,7 +223,8 @@ def test_an_order_that_cannot_be_carried_out_fails_with_its_reason(
 
 
 def champion(recipe: Recipe) -> BaseModel:
-    return BaseModel("champion", new_encoder(recipe), recipe.preparation, recipe.matching, 0.1)
+    table = calibrate(np.linspace(0, 1, 300, dtype=np.float32), 300, 25)
+    return BaseModel("champion", new_encoder(recipe), recipe.preparation, recipe.matching, table)
 
 
 WIDER = replace(TINY, architecture_params=TINY.architecture_params | {"widths": (4, 8, 12)})
@@ -251,7 +265,9 @@ def test_another_kind_of_model_is_compared_with_on_its_own_terms(
         assert (job.state, job.problem) == (JobState.SUCCEEDED, None)
         assert job.result is not None
         gate = job.result["gate"]
-        eer = job.result["evaluations"]["synthetic"]["eer"]
-        assert f"-> {eer:.4f}" in gate["reasons"][1]
-        assert home.registry.manifest(job.result["model_id"]).parent is None
+        assert "synthetic: not judged: 4 genuine and 24 impostor" in gate["reasons"][3]
+        model_id = job.result["model_id"]
+        report = json.loads(home.registry.read(model_id, "evaluation.json"))
+        assert report["champion"]["evaluations"]["synthetic"]["impostor"] == 24
+        assert home.registry.manifest(model_id).parent is None
         assert alias(home, ModelAlias.CHAMPION) == shipped_id(shipped_models)

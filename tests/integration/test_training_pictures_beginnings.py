@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any
 
@@ -25,7 +26,9 @@ def test_only_a_champion_of_its_kind_is_tuned_and_compared_with(
     tuned = train(home, settings, "quick-stripes", promote="if_better", epochs=1)
     assert home.registry.manifest(tuned.model_id).parent == first.model_id
     assert tuned.compared_with == first.model_id
-    assert "stripes: EER" in tuned.result["gate"]["reasons"][1]
+    assert tuned.result["gate"]["reasons"][3].startswith("stripes: ")
+    report = json.loads(home.registry.read(tuned.model_id, "evaluation.json"))
+    assert set(report["champion"]["det"]) == set(report["challenger"]["det"]) == {"stripes"}
     fresh = train(home, settings, "quick-stripes", base="scratch")
     assert home.registry.manifest(fresh.model_id).parent is None
     assert fresh.compared_with == first.model_id
@@ -78,6 +81,8 @@ def test_neither_kind_replaces_the_other_unasked(settings: Settings, home: Home)
     prints = train(home, settings, "tiny", epochs=None, steps=2, promote="if_better")
     assert (prints.promote, prints.result["gate"]["better"]) == (False, False)
     (reason,) = prints.result["gate"]["reasons"]
+    report = json.loads(home.registry.read(prints.model_id, "evaluation.json"))
+    assert report["verdict"]["findings"][0]["criterion"] == "comparable"
     assert f"another kind ({pictures.model_id}, pictures)" in reason
     with pytest.raises(InvalidInput) as caught:
         train(home, settings, "tiny", epochs=None, data="folder", folder=own_folder(settings))

@@ -8,7 +8,8 @@ import pytest
 
 from app.core.params import MatchingParams, PreparationParams
 from app.core.types import Descriptor, PreparedSample
-from app.learning.judge import embed_gallery, judge, judge_samples
+from app.evaluation.paired import ScoredSet
+from app.learning.judge import Judged, embed_gallery, score_synthetic
 from app.learning.prints import Fingers, impression_rng, partial_touches
 from app.learning.recipes import Population, Recipe
 from app.matching.score import compare
@@ -51,10 +52,22 @@ def test_a_gallery_scores_as_the_service_does(encoder: keras.Model) -> None:
     np.testing.assert_allclose(np.diag(scores), 1.0, atol=2e-3)
 
 
+def test_a_gallery_is_parted_and_joined_by_samples(encoder: keras.Model) -> None:
+    params = MatchingParams((0.0,), 0, 4.0)
+    gallery = embed_gallery(inference_function(encoder), noise_samples(4), params)
+    rows = np.array([2, 0, 3])
+    joined = gallery.of(rows[:1]).beside(gallery.of(rows[1:]))
+    wanted = gallery.scores(params)[0, [2, 3]]
+    np.testing.assert_allclose(joined.scores(params)[[0, 1], [1, 2]], wanted, atol=1e-6)
+
+
 def test_samples_that_are_the_same_make_no_errors(encoder: keras.Model) -> None:
     samples = [sample for sample in noise_samples(4) for _ in range(2)]
     fingers = [str(k) for k in range(4) for _ in range(2)]
-    found = judge_samples(encoder, "site", samples, fingers, MatchingParams((0.0,), 0, 4.0))
+    params = MatchingParams((0.0,), 0, 4.0)
+    gallery = embed_gallery(inference_function(encoder), samples, params)
+    scored = ScoredSet("site", tuple(fingers), tuple(fingers), gallery.scores(params))
+    found = Judged.by((scored,)).evaluations["site"]
     assert (found.name, found.genuine, found.impostor, found.eer) == ("site", 4, 24, 0.0)
 
 
@@ -75,7 +88,9 @@ def test_held_out_fingers_are_judged_with_and_without_partial_touches(
         made = impress(held_out.masters[finger], impression_rng(41, finger, 2))
         assert made.rotation_deg == drawn.touch.rotation_deg
         assert partial.reshape(3, 4)[finger, 2] == drawn.partial
-    found = judge(encoder, recipe, held_out)
+    scored = score_synthetic(encoder, recipe, held_out)
+    assert scored.groups["touch"] == tuple("partial" if p else "whole" for p in partial)
+    found = Judged.by((scored,)).evaluations
     assert found["synthetic"].genuine == 3 * 6
     whole = [int((~of_one).sum()) for of_one in partial.reshape(3, 4)]
     assert 0 < partial.sum() < 12

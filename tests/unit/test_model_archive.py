@@ -16,7 +16,9 @@ from hypothesis import strategies as st
 
 from app.core.errors import InvalidInput, ModelRefused
 from app.services.model_archive import MOST_FILES, unpack_model
+from app.services.models import EVALUATION
 from model_store import FileFacts, Manifest, ManifestDraft
+from tests.fakes.gate import report_dict
 
 FILES = {"encoder.safetensors": b"weights" * 50, "golden.npz": b"vectors", "training.png": b"png"}
 MOST = 100_000
@@ -211,3 +213,21 @@ def test_a_manifest_has_what_lists_of_models_show(said: dict[str, Any]) -> None:
 def test_any_bytes_are_a_named_problem(tail: bytes) -> None:
     for head in (b"", zipped(packed())[:200], tarred(packed())[:512]):
         assert slug_of(head + tail) == "model_upload_broken"
+
+
+def test_the_report_of_a_gate_comes_along_where_it_can_be_shown() -> None:
+    report = json.dumps(report_dict()).encode()
+    for content, wanted in (
+        (report, None),
+        (b"{}", "model_file_unreadable"),
+        (b"[1]", "model_file_unreadable"),
+        (report.replace(b'"runs": 11', b'"runs": "<b>"'), "model_file_unreadable"),
+        (report.replace(b'"runs": 11', b'"runs": NaN'), "model_file_unreadable"),
+    ):
+        files = FILES | {EVALUATION: content}
+        said = manifest(files).model_dump_json().encode()
+        archive = zipped({"manifest.json": said, **files})
+        if wanted is None:
+            assert unpack_model(archive, MOST)[1] == files
+        else:
+            assert slug_of(archive) == wanted

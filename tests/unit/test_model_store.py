@@ -66,6 +66,17 @@ def test_the_id_is_the_content(registry: Registry) -> None:
     assert sorted(registry.ids()) == sorted(ids)
 
 
+def test_a_file_is_read_as_it_was_published(registry: Registry) -> None:
+    made = registry.publish(draft(), {"report.json": b"{}"})
+    assert registry.read(made.id, "report.json") == b"{}"
+    for model_id, name in ((made.id, "other.json"), (made.id, "manifest.json"), ("0" * 16, "x")):
+        with pytest.raises(KeyError):
+            registry.read(model_id, name)
+    (registry.folder(made.id) / "report.json").write_bytes(b"[]")
+    with pytest.raises(BrokenModelError, match="not the file that was published"):
+        registry.read(made.id, "report.json")
+
+
 def test_models_are_listed_by_age(registry: Registry) -> None:
     ids = [registry.publish(draft(created=str(k)), FILES).id for k in range(3)]
     for age_s, model_id in zip((30, 10, 20), ids, strict=True):

@@ -1,11 +1,11 @@
-"""``/models``: list, upload, promote, roll back, delete."""
+"""``/models``: list, evaluation, upload, promote, roll back, delete."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Request, Response
-from fastapi.responses import JSONResponse
+from fastapi import APIRouter, Depends, Request
+from fastapi.responses import HTMLResponse, JSONResponse, Response
 
 from app.api.auth import require
 from app.api.bodies import ModelBody
@@ -13,11 +13,12 @@ from app.api.forms import parsed
 from app.api.names import ModelPath
 from app.api.openapi import BODY, failures, request_body
 from app.api.paging import Page, WantedWindow, cut, page
-from app.api.resources import ModelAnswer, PromotionAnswer
+from app.api.resources import EvaluationAnswer, ModelAnswer, PromotionAnswer
 from app.api.state import Services
 from app.api.trace import address
 from app.core.errors import WhorlError
 from app.core.records import Scope
+from app.evaluation.gate_page import POLICY, gate_page
 from app.services import models as use_case
 from app.services import promote
 from app.services.context import Actor
@@ -90,6 +91,35 @@ def delete_model(services: Services, actor: _Writer, model_id: ModelPath) -> Res
     store = services.recognition.store
     use_case.delete_model(store, services.catalogue, actor, model_id)
     return Response(status_code=204)
+
+
+_AS_PAGE: dict[int | str, dict[str, Any]] = {
+    200: {"content": {"text/html": {"schema": {"type": "string"}}}}
+}
+
+
+@router.get(
+    "/models/{model_id}/evaluation",
+    response_model=EvaluationAnswer,
+    responses=failures(404, 503) | _AS_PAGE,
+)
+def get_evaluation(
+    services: Services, _: _Reader, model_id: ModelPath, request: Request
+) -> Response:
+    """The gate's verdict on a model and the figures behind it; a page where HTML is asked for."""
+    report = use_case.get_evaluation(services.catalogue, model_id)
+    if _wants_page(request.headers.get("accept", "")):
+        headers = {"Content-Security-Policy": POLICY, "Vary": "Accept"}
+        return HTMLResponse(gate_page(report, model_id), headers=headers)
+    answer = EvaluationAnswer(model_id=model_id, evaluation=report)
+    return JSONResponse(answer.model_dump(mode="json"), headers={"Vary": "Accept"})
+
+
+def _wants_page(accept: str) -> bool:
+    """Whether HTML stands before JSON among what is accepted; JSON where nothing is said."""
+    kinds = [kind.split(";")[0].strip() for kind in accept.split(",")]
+    first = next((kind for kind in kinds if kind in ("text/html", "application/json")), "")
+    return first == "text/html"
 
 
 @router.post("/models/{model_id}:promote", status_code=202, responses=failures(404, 409))

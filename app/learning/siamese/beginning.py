@@ -11,7 +11,7 @@ import keras
 
 from app.core.errors import InvalidInput
 from app.core.params import Matching, PictureParams
-from app.learning.gate import GateDecision
+from app.learning.gate import GateDecision, not_compared
 from app.learning.siamese.network import new_picture_encoder
 from app.learning.siamese.pictures import LabelledPictures
 from app.learning.siamese.recipe import DataParams, SiameseRecipe
@@ -157,4 +157,4 @@ def not_of_this_split(champion: PictureBase, people: str) -> GateDecision:
         else "the model in service has learned from other data; promote this one by hand if you "
         "mean to"
     )
-    return GateDecision(False, (reason,))
+    return not_compared(reason)

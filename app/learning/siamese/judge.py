@@ -11,7 +11,7 @@ import numpy as np
 
 from app.core.params import Matching
 from app.core.types import FloatArray, Probe
-from app.evaluation.report import Evaluation, evaluate_scores
+from app.evaluation.paired import ScoredSet
 from app.learning.prints import Report
 from app.learning.siamese.network import embed_pixels
 from app.learning.siamese.pictures import LabelledPictures, Rows
@@ -42,18 +42,15 @@ class Embedded:
         return cls(pictures, embed_pixels(encoder, pictures.pixels))
 
 
-def judge_pictures(
+def score_pictures(
     name: str, test: Embedded, matching: Matching, report: Report | None = None
-) -> Evaluation:
-    """Error rates over all pairs of test pictures, of at most ``JUDGED_PICTURES`` of them.
-
-    Raises:
-        InvalidInput: no class has two test pictures, or there are not two classes
-            (``too_few_samples``).
-    """
+) -> ScoredSet:
+    """All pairs of test pictures, of at most ``JUDGED_PICTURES`` of them; what is known of whom
+    they show makes groups."""
     rows = evenly_spaced(test.pictures.labels(), JUDGED_PICTURES)
-    classes = [test.pictures.classes[row] for row in rows]
-    return evaluate_scores(name, classes, _scores(test.cells[rows], matching, report))
+    shown = test.pictures.take(rows)
+    scores = _scores(test.cells[rows], matching, report)
+    return ScoredSet(name, shown.classes, shown.subjects, scores, dict(shown.traits))
 
 
 def calibrate_pictures(

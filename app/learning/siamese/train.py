@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -12,10 +11,12 @@ import numpy as np
 
 from app.core.types import PreparedSample
 from app.evaluation.plots import training_curve_png
-from app.evaluation.report import Evaluation
 from app.learning.contact_sheets import keep_sheets
-from app.learning.export import draft_manifest, model_files
-from app.learning.gate import GateDecision, Judged, decide
+from app.learning.contest import GOLDEN_SAMPLES
+from app.learning.export import Trained, draft_manifest, model_files
+from app.learning.exported import golden_of_files
+from app.learning.gate_report import GateReport
+from app.learning.judge import Judged
 from app.learning.progress import Phases, Sink
 from app.learning.siamese.beginning import (
     OWN_FOLDER,
@@ -28,6 +29,7 @@ from app.learning.siamese.beginning import (
     split_digest,
     split_facts,
 )
+from app.learning.siamese.contest import PictureChallenger, hold_picture_contest
 from app.learning.siamese.data import (
     Parts,
     drawn_pictures,
@@ -39,8 +41,8 @@ from app.learning.siamese.fit import FittedSiamese, SiameseEpoch, fit_siamese
 from app.learning.siamese.judge import (
     Embedded,
     calibrate_pictures,
-    judge_pictures,
     measured_facts,
+    score_pictures,
 )
 from app.learning.siamese.network import new_picture_encoder
 from app.learning.siamese.pictures import PARTS, LabelledPictures
@@ -48,7 +50,7 @@ from app.learning.siamese.protocol import measure
 from app.learning.siamese.recipe import SiameseRecipe
 from app.learning.siamese.sheets import picture_sheets
 from app.learning.siamese.sources import describe_reading
-from app.learning.train import CURVE, GOLDEN_SAMPLES, Trained
+from app.learning.train import CURVE
 from app.matching.calibration import Calibration
 from app.networks.device import Device, training_dtype
 from app.networks.memory import keep_freed_memory
@@ -126,9 +128,8 @@ class _Read:
 
 @dataclass(frozen=True, slots=True)
 class _Judgement:
-    evaluations: Mapping[str, Evaluation]
+    judged: Judged
     calibration: Calibration
-    gate: GateDecision | None
     facts: dict[str, Any]
 
 
@@ -151,10 +152,11 @@ def train_pictures(order: PictureOrder, sink: Sink) -> Trained:
     keep_sheets(sheets, order.backup)
     course = _Course(phases)
     fitted = _fit(order, read, course)
-    judged = _judge(order, fitted, read, phases)
+    found = _judge(order, fitted, read, phases)
     phases.begin("exporting")
     with order.device.scope():
-        files = model_files(fitted.encoder, _golden(read.parts[2])) | {CURVE: _curve(course)}
+        files = model_files(fitted.encoder, _golden(read.parts[2]))
+        golden = golden_of_files(order.recipe, files)
     facts = {
         "data": read.facts,
         "began": read.beginning.told,
@@ -163,18 +165,20 @@ def train_pictures(order: PictureOrder, sink: Sink) -> Trained:
         "stopped": fitted.stopped,
         "train_s": round(fitted.train_s, 2),
         "backend": keras.backend.backend(),
-        **judged.facts,
+        **found.facts,
     }
     base = read.beginning.base
     draft = draft_manifest(
         order.recipe,
-        judged.calibration,
-        dict(judged.evaluations),
+        found.calibration,
+        dict(found.judged.evaluations),
         facts,
         None if base is None else base.id,
         matching=fitted.matching,
     )
-    return Trained(draft, files | sheets, judged.evaluations, judged.gate)
+    challenger = PictureChallenger(fitted, found.judged, found.calibration, golden)
+    report = _contest(order, read, challenger, phases)
+    return Trained(draft, files | {CURVE: _curve(course)} | sheets, report)
 
 
 def _read(order: PictureOrder, phases: Phases) -> tuple[PictureOrder, _Read]:
@@ -237,18 +241,17 @@ def _judge(order: PictureOrder, fitted: FittedSiamese, read: _Read, phases: Phas
         (test.pictures, test.cells),
     )
     report = phases.begin("evaluating")
-    evaluations = {name: judge_pictures(name, test, matching, report)}
+    judged = Judged.by((score_pictures(name, test, matching, report),))
     report = phases.begin("calibrating")
     calibration, source = calibrate_pictures(
         recipe, (validation, test, *_drawn(order, fitted)), matching, report
     )
-    gate = _gate(order, read, Judged(evaluations, calibration.minimum_fmr), phases)
     rule = recipe.protocol.threshold
     facts = {
         "measured": measured_facts(measured, validation.pictures, rule),
         "calibrated_on": source,
     }
-    return _Judgement(evaluations, calibration, gate, facts)
+    return _Judgement(judged, calibration, facts)
 
 
 def _drawn(order: PictureOrder, fitted: FittedSiamese) -> list[Embedded]:
@@ -260,19 +263,18 @@ def _drawn(order: PictureOrder, fitted: FittedSiamese) -> list[Embedded]:
         return [Embedded.by(fitted.encoder, drawn)]
 
 
-def _gate(
-    order: PictureOrder, read: _Read, challenger: Judged, phases: Phases
-) -> GateDecision | None:
-    champion, name = order.champion, order.data_name
+def _contest(
+    order: PictureOrder, read: _Read, challenger: PictureChallenger, phases: Phases
+) -> GateReport:
+    """Against the champion, where that has not learned from the test."""
+    champion, test = order.champion, read.parts[2]
     if champion is None:
-        return None
+        return GateReport(challenger.judged)
     if champion.split != read.split:
-        return not_of_this_split(champion, read.facts["split"]["people"])
-    report = phases.begin("evaluating the champion")
+        verdict = not_of_this_split(champion, read.facts["split"]["people"])
+        return GateReport(challenger.judged, champion.id, decision=verdict)
     with order.device.scope():
-        seen = Embedded.by(champion.encoder, read.parts[2])
-    found = {name: judge_pictures(name, seen, champion.matching, report)}
-    return decide(challenger, Judged(found, champion.minimum_fmr), name)
+        return hold_picture_contest(challenger, champion, test, _golden(test), phases)
 
 
 def _golden(test: LabelledPictures) -> list[PreparedSample]:
