@@ -13,13 +13,14 @@ from app.core.ports import Store, Transaction
 from app.core.records import Job, JobState, ModelAlias
 from app.learning.export import Trained
 from app.learning.gate import GateFigures
+from app.learning.order import BaseModel, Order
 from app.learning.own_prints import DatasetData, FolderData, OwnPrints
 from app.learning.progress import Sink
 from app.learning.recipes import Recipe
 from app.learning.siamese.beginning import PictureBase
 from app.learning.siamese.recipe import SiameseRecipe
 from app.learning.siamese.train import PictureOrder, train_pictures
-from app.learning.train import BaseModel, Order, train
+from app.learning.train import train
 from app.networks.device import Device
 from app.services import audit
 from app.services.context import Actor

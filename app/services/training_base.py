@@ -10,10 +10,10 @@ from app.core.errors import ModelRefused, NotFound
 from app.core.params import PictureParams
 from app.learning.gate import GateDecision, not_comparable
 from app.learning.known_subjects import KnownSubjects
+from app.learning.order import BaseModel
 from app.learning.pose import TrainedPose
 from app.learning.siamese.beginning import PictureBase
 from app.learning.siamese.recipe import SiameseRecipe
-from app.learning.train import BaseModel
 from app.networks.device import Device
 from app.networks.restore import (
     read_calibration,

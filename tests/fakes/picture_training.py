@@ -46,7 +46,7 @@ def add_recipes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(RECIPE_BOOK, "later-stripes", later)
     plain = replace(TINY, pose=replace(TINY.pose, steps=0), refinement=None)
     monkeypatch.setitem(RECIPE_BOOK, "tiny", plain)
-    monkeypatch.setattr("app.learning.train.grow_fingers", grow_here)
+    monkeypatch.setattr("app.learning.gathering.grow_fingers", grow_here)
 
 
 def tools_of(home: Home, settings: Settings) -> Training:

@@ -13,7 +13,7 @@ from app.bootstrap.home import Home
 from app.core.errors import NotFound
 from app.core.params import PreparationParams
 from app.core.records import JobState, Person, StoredImage, Template
-from app.learning import train as training
+from app.learning import gathering
 from app.learning.folders import LabelledSamples, split_subjects
 from app.learning.known_subjects import KnownSubjects
 from app.learning.mixed_pairs import MixedPairs, synthetic_count
@@ -39,7 +39,7 @@ pytestmark = pytest.mark.timeout(600)
 @pytest.fixture(autouse=True)
 def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(RECIPE_BOOK, "tiny", TINY)
-    monkeypatch.setattr(training, "grow_fingers", grow_here)
+    monkeypatch.setattr(gathering, "grow_fingers", grow_here)
     monkeypatch.setattr(heartbeat, "PROGRESS_S", 0.01)
 
 

@@ -17,12 +17,13 @@ from app.bootstrap.worker import open_worker
 from app.core.clock import now_ms
 from app.core.errors import InvalidInput
 from app.core.records import Job, JobState, ModelAlias
-from app.learning import train as training
+from app.learning import gathering
 from app.learning.fit import new_encoder
+from app.learning.order import BaseModel, Order
 from app.learning.own_prints import FolderData
 from app.learning.recipe_book import RECIPE_BOOK
 from app.learning.recipes import Recipe
-from app.learning.train import BaseModel, Order, train
+from app.learning.train import train
 from app.matching.calibration import calibrate
 from app.networks.device import find_device
 from app.services.submit_training import SubmitTraining, TrainingFolders, submit_training
@@ -43,7 +44,7 @@ EPOCHS = 5
 @pytest.fixture(autouse=True)
 def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(RECIPE_BOOK, "tiny", TINY)
-    monkeypatch.setattr(training, "grow_fingers", grow_here)
+    monkeypatch.setattr(gathering, "grow_fingers", grow_here)
     monkeypatch.setattr(heartbeat, "PROGRESS_S", 0.01)
 
 

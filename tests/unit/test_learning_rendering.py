@@ -27,13 +27,13 @@ from app.learning.device_pairs import (
 )
 from app.learning.fit import FitProgress, fit, new_encoder
 from app.learning.losses import GridContrast
+from app.learning.order import Order
 from app.learning.pairs import crop_pair
 from app.learning.prints import Fingers, view_of
 from app.learning.raster import box_sum, enlarged, enlargement, normalised
 from app.learning.recipe_book import find_print_recipe
 from app.learning.recipes import PoseNoise, Prints, Recipe, Schedule
 from app.learning.rendering import PairRenderer, train_on_renders
-from app.learning.train import Order
 from app.networks.device import Device
 from app.synth.conditions import Conditions, Sensor, Skin, Touch
 from app.synth.fields import enlarge
