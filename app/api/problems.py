@@ -61,6 +61,8 @@ _SLUG_STATUS: Mapping[str, int] = {
     "model_golden_off": 422,
     "model_manifest_unusable": 422,
     "model_not_finite": 422,
+    "model_of_pictures": 422,
+    "model_of_prints": 422,
     "model_shape_misfit": 422,
     "model_too_large": 413,
     "model_upload_off": 403,

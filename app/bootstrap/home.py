@@ -67,14 +67,14 @@ class RegistryCatalogue:
         """The gate's report that was published with a model; None where there is none.
 
         Raises:
-            ModelRefused: it was changed or cannot be read.
+            ModelRefused: it was changed or cannot be read (``evaluation_unreadable``).
         """
         try:
             return read_json_object(self._registry.read(model_id, EVALUATION))
         except KeyError:
             return None
         except (BrokenModelError, ValueError) as error:
-            raise ModelRefused(str(error)) from error
+            raise ModelRefused(str(error), slug="evaluation_unreadable") from error
 
 
 @contextmanager

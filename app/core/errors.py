@@ -13,7 +13,7 @@ WhorlError
 ├── ModelRefused            model_file_changed (hash) | model_file_unreadable |
 │                           model_manifest_unusable | model_architecture_unknown |
 │                           model_shape_misfit | model_not_finite | model_golden_off |
-│                           model_check_failed
+│                           model_check_failed | model_of_prints | model_of_pictures
 ├── LeaseLost               another worker owns the job now
 └── Cancelled               somebody asked the job to stop
 

@@ -264,6 +264,10 @@ class AuditLog(Protocol):
     """Append-only record of what was done."""
 
     def record(self, event: AuditEvent) -> None: ...
+    def has(self, action: str, subject: str) -> bool:
+        """Whether that was ever done to it."""
+        ...
+
     def page(self, after: int | None, limit: int) -> list[AuditEvent]:
         """Newest first; those with a sequence number below ``after``."""
         ...

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from app.evaluation.paired import ScoredSet
+from app.evaluation.paired_figures import ScoredSet
 from app.evaluation.protocol import all_pairs
 from app.evaluation.rates import error_curve, pair_scores
 

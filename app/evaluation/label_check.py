@@ -9,8 +9,8 @@ says little, so a model that is weak on a site's sensor finds less, not more, to
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import combinations
 
 import numpy as np
@@ -106,6 +106,20 @@ class LabelCheck:
         """Labels that something was found of, each once."""
         named = [label for found in self.findings for label in (found.finger, found.other)]
         return tuple(sorted({label for label in named if label}))
+
+    def renamed(self, names: Mapping[str, str]) -> LabelCheck:
+        """The same with other names for the labels that have one."""
+        return replace(
+            self,
+            findings=tuple(
+                replace(
+                    found,
+                    finger=names.get(found.finger, found.finger),
+                    other=names.get(found.other, found.other),
+                )
+                for found in self.findings
+            ),
+        )
 
 
 def tells_apart(scores: Scores, match: float) -> bool:

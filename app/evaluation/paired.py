@@ -11,13 +11,21 @@ in every drawing, so the interval holds the uncertainty of the threshold too.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from app.core.types import FloatArray
+from app.evaluation.paired_figures import (
+    Difference,
+    GroupFigures,
+    NotJudged,
+    PairedFigures,
+    Rate,
+    ScoredSet,
+)
 from app.evaluation.protocol import IntArray, all_pairs, finger_codes
 from app.evaluation.rates import Scores, equal_error_rate, error_curve, pair_scores
 
@@ -32,101 +40,7 @@ CONFIDENCE = 0.95
 _NEVER = -np.inf
 _ROUNDING = 1.0 + 1e-12
 
-Interval = tuple[float, float]
 Weights = NDArray[np.float64]
-
-
-@dataclass(frozen=True, slots=True)
-class ScoredSet:
-    """What one model made of the samples of a set.
-
-    Attributes:
-        name: of the set.
-        fingers: the finger of each sample.
-        subjects: whom each belongs to.
-        scores: float32 [samples, samples], probe (row) against reference; only the part above the
-            diagonal is looked at.
-        groups: kind of group ("finger position", "device") -> the group of each sample, "" where it
-            is not known.
-    """
-
-    name: str
-    fingers: tuple[str, ...]
-    subjects: tuple[str, ...]
-    scores: FloatArray
-    groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Rate:
-    """FNMR of one model, and its two-sided 95 % interval."""
-
-    fnmr: float
-    interval: Interval
-
-
-@dataclass(frozen=True, slots=True)
-class Difference:
-    """FNMR of the challenger less that of the champion.
-
-    Attributes:
-        lower, upper: ends of its one-sided 95 % intervals, so of the two-sided one of 90 %.
-    """
-
-    value: float
-    lower: float
-    upper: float
-
-
-@dataclass(frozen=True, slots=True)
-class GroupFigures:
-    """A group within a set, at the set's thresholds.
-
-    Attributes:
-        genuine: comparisons of two samples of the group.
-        drawn: subjects or fingers among them.
-    """
-
-    kind: str
-    group: str
-    genuine: int
-    drawn: int
-    challenger: Rate
-    champion: Rate
-    difference: Difference
-
-
-@dataclass(frozen=True, slots=True)
-class PairedFigures:
-    """Challenger and champion on one set.
-
-    Attributes:
-        fmr: the FMR that FNMR is stated at.
-        unit: what was drawn, "subject" or "finger".
-        drawn: how many of them there are.
-        challenger_eer, champion_eer: equal error rates.
-    """
-
-    name: str
-    fmr: float
-    unit: str
-    drawn: int
-    genuine: int
-    impostor: int
-    challenger_eer: float
-    champion_eer: float
-    challenger: Rate
-    champion: Rate
-    difference: Difference
-    groups: tuple[GroupFigures, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class NotJudged:
-    """A set that can decide nothing, and why."""
-
-    name: str
-    reason: str
 
 
 def judged_fmr(policy_fmr: float, impostors: int) -> float:
@@ -141,6 +55,7 @@ def compare_paired(
     *,
     replicates: int = REPLICATES,
     seed: int = 0,
+    report: Callable[[int, int], None] | None = None,
 ) -> PairedFigures | NotJudged:
     """FNMR of both models at the policy's FMR on the same comparisons, and of every group.
 
@@ -152,6 +67,7 @@ def compare_paired(
         replicates: how often subjects are drawn. Where there are fewer than ``MINIMUM_DRAWN`` of
             them, fingers are drawn instead.
         seed: of the drawing.
+        report: told (done, of) drawings of both models; may raise to stop.
 
     Raises:
         ValueError: the two have not scored the same samples.
@@ -178,7 +94,7 @@ def compare_paired(
     models = [_Tail.of(of_one, units_of[1], fmr) for of_one in scores]
     weights = _weights(units_of, units, replicates, seed)
     masks = np.stack([mask for _, _, mask in members])
-    rates = np.stack([model.rates(weights, units_of[0], masks) for model in models])
+    rates = _rates_of(models, weights, units_of[0], masks, report)
     (ours, theirs, apart), *groups = [_figures(rates[:, :, k]) for k in range(len(members))]
     return PairedFigures(
         challenger.name,
@@ -230,17 +146,16 @@ class _Tail:
         order = np.argsort(-scores.impostor, kind="stable")
         return cls(scores.genuine, scores.impostor[order], units[order], fmr)
 
-    def rates(self, weights: _Weights, genuine_units: IntArray, masks: Weights) -> Weights:
-        """FNMR [drawings, groups] at the threshold of each drawing; NaN without a comparison."""
-        found = np.empty((len(weights.drawn), len(masks)))
-        for row, (drawn, total) in enumerate(
-            zip(weights.drawn, weights.impostor_totals, strict=True)
-        ):
+    def rates(
+        self, weights: _Weights, genuine_units: IntArray, masks: Weights
+    ) -> Iterator[Weights]:
+        """FNMR [groups] at the threshold of each drawing; NaN without a comparison."""
+        for drawn, total in zip(weights.drawn, weights.impostor_totals, strict=True):
             missed = self.genuine <= self._highest_refused(drawn, total)
             counted = drawn[genuine_units] * masks
             with np.errstate(invalid="ignore"):
-                found[row] = (counted @ missed) / counted.sum(axis=1)
-        return found
+                found = (counted @ missed) / counted.sum(axis=1)
+            yield found
 
     def _highest_refused(self, drawn: Weights, total: float) -> float:
         """The impostor score that the threshold lies just above."""
@@ -253,6 +168,24 @@ class _Tail:
             if place < stop:
                 return float(self.impostor[place])
         return _NEVER
+
+
+def _rates_of(
+    models: Sequence[_Tail],
+    weights: _Weights,
+    genuine_units: IntArray,
+    masks: Weights,
+    report: Callable[[int, int], None] | None,
+) -> Weights:
+    """FNMR [models, drawings, groups], telling of the drawings of all models."""
+    each = len(weights.drawn)
+    found = np.empty((len(models), each, len(masks)))
+    for number, model in enumerate(models):
+        for row, rates in enumerate(model.rates(weights, genuine_units, masks)):
+            found[number, row] = rates
+            if report is not None:
+                report(number * each + row + 1, len(models) * each)
+    return found
 
 
 def _weights(

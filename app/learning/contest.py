@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import keras
 
 from app.core.types import PreparedSample
-from app.evaluation.paired import NotJudged, PairedFigures, ScoredSet, compare_paired
+from app.evaluation.paired import compare_paired
+from app.evaluation.paired_figures import NotJudged, PairedFigures, ScoredSet
 from app.learning.exported import Embed, embedding, measure_latency
 from app.learning.folders import LabelledSamples
 from app.learning.gate import POLICY_FMR, GateFigures, Golden, decide
@@ -15,7 +16,7 @@ from app.learning.gate_report import GateReport
 from app.learning.judge import SYNTHETIC, Gallery, Judged, embed_gallery, score_synthetic
 from app.learning.known_subjects import KnownSubjects
 from app.learning.prints import Fingers, Report, sample_of
-from app.learning.progress import Phases
+from app.learning.progress import Phases, part_of
 from app.learning.recipes import Recipe
 from app.learning.site_data import SITE, SiteData, check_site_labels, strangers_only
 from app.matching.calibration import Calibration
@@ -36,11 +37,13 @@ class PrintModel:
     pose: keras.Model | None
     recipe: Recipe
 
-    def embedded(self, samples: LabelledSamples) -> Gallery:
-        """A site's samples."""
+    def embedded(self, samples: LabelledSamples, report: Report | None = None) -> Gallery:
+        """A site's samples; tells (done, of) of them."""
         find = None if self.pose is None else inference_function(self.pose)
         run = inference_function(self.encoder)
-        return embed_gallery(run, samples.samples, self.recipe.matching, pose=find)
+        of = len(samples.samples)
+        told = None if report is None else lambda done: report(done, of)
+        return embed_gallery(run, samples.samples, self.recipe.matching, told, find)
 
     def embedding(self) -> Embed:
         """Embedding one sample as a probe."""
@@ -60,7 +63,8 @@ class PrintModel:
         """
         found = [score_synthetic(self.encoder, self.recipe, held_out, report, self.pose)]
         if site is not None:
-            scores = (gallery or self.embedded(site)).scores(self.recipe.matching)
+            seen = gallery or self.embedded(site, report)
+            scores = seen.scores(self.recipe.matching, report)
             groups = {kind: of_each for kind, of_each in site.groups.items() if any(of_each)}
             found.append(ScoredSet(SITE, site.fingers, site.subjects, scores, groups))
         return Judged.by(tuple(found))
@@ -101,16 +105,18 @@ def hold_contest(
     report = phases.begin("evaluating the champion")
     samples, gallery = (None, None) if site is None else (site.samples, site.gallery)
     theirs = champion.model.judged(held_out, samples, report, gallery)
-    phases.begin("comparing with the champion")
+    report = phases.begin("measuring the time of a sample")
     models = challenger.model, champion.model
     latency = measure_latency(
         models[0].embedding(),
         models[1].embedding(),
         (golden_samples(held_out, models[0].recipe), golden_samples(held_out, models[1].recipe)),
+        report=report,
     )
+    report = phases.begin("comparing with the champion")
     figures = GateFigures(
         SYNTHETIC if site is None else SITE,
-        compare_sets(challenger.judged, theirs, site),
+        compare_sets(challenger.judged, theirs, site, report),
         (challenger.calibration.minimum_fmr, champion.calibration.minimum_fmr),
         challenger.golden,
         latency,
@@ -124,29 +130,47 @@ def gather_site(
     kept: LabelledSamples,
     known: KnownSubjects,
     learned: tuple[LabelledSamples, Gallery],
+    report: Report | None = None,
 ) -> SiteData:
-    """What was held out, and what the champion makes of all labels.
+    """What was held out, and what the champion makes of all labels, by their aliases.
 
     Args:
         kept: what no step of the fit learns from.
         known: from whom the champion may have learned.
         learned: what is learned from, and how the champion sees it.
+        report: told (done, of) samples, those to embed and then those to compare; may raise to
+            stop.
     """
     samples, not_judged = strangers_only(kept, known)
-    (part, seen), gallery, labels = learned, None, learned[0].fingers
+    (part, seen), gallery, labels, embedded = learned, None, learned[0].fingers, 0
     if samples is not None:
-        gallery = champion.model.embedded(samples)
-        seen, labels = seen.beside(gallery), part.fingers + samples.fingers
-    check = check_site_labels(labels, seen, champion.model.recipe.matching, champion.calibration)
-    return SiteData(samples, gallery, not_judged, check)
+        embedded, labels = len(samples.samples), part.fingers + samples.fingers
+        gallery = champion.model.embedded(samples, part_of(report, 0, embedded + len(labels)))
+        seen = seen.beside(gallery)
+    check = check_site_labels(
+        labels,
+        seen,
+        champion.model.recipe.matching,
+        champion.calibration,
+        part_of(report, embedded, embedded + len(labels)),
+    )
+    told = None if check is None else check.renamed(kept.aliases)
+    return SiteData(samples, gallery, not_judged, told)
 
 
 def compare_sets(
-    challenger: Judged, champion: Judged, site: SiteData | None = None
+    challenger: Judged,
+    champion: Judged,
+    site: SiteData | None = None,
+    report: Report | None = None,
 ) -> tuple[PairedFigures | NotJudged, ...]:
-    """Both on every set; the site's may be one that could not be scored."""
+    """Both on every set; the site's may be one that could not be scored.
+
+    Args:
+        report: told (done, of) drawings, set by set; may raise to stop.
+    """
     pairs = zip(challenger.sets, champion.sets, strict=True)
-    found = [compare_paired(new, old, POLICY_FMR) for new, old in pairs]
+    found = [compare_paired(new, old, POLICY_FMR, report=report) for new, old in pairs]
     return (*found, *([] if site is None or site.not_judged is None else [site.not_judged]))
 
 

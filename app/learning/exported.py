@@ -19,6 +19,7 @@ from app.core.params import Matching, MatchingParams
 from app.core.types import FloatArray, PreparedSample
 from app.imaging.normalise import search_views
 from app.learning.gate import Golden, Latency
+from app.learning.prints import Report
 from app.learning.recipe_book import AnyRecipe
 from app.networks.encoder import build_encoder
 from app.networks.forward import embed_all, inference_function
@@ -95,19 +96,23 @@ def measure_latency(
     champion: Embed,
     samples: tuple[Sequence[PreparedSample], Sequence[PreparedSample]],
     runs: int = LATENCY_RUNS,
+    report: Report | None = None,
 ) -> Latency:
     """Median times of the two, in turn, so that what else the machine does meets both alike.
 
     Args:
         samples: the same captures as each of the two prepares them.
+        report: told (done, of) runs; may raise to stop.
     """
     embeds = (challenger, champion)
     for embed, of_one in zip(embeds, samples, strict=True):
         embed(of_one[0])  # compiles
     times_ms: tuple[list[float], list[float]] = ([], [])
-    for pair in islice(cycle(zip(*samples, strict=True)), runs):
+    for done, pair in enumerate(islice(cycle(zip(*samples, strict=True)), runs), 1):
         for embed, sample, kept in zip(embeds, pair, times_ms, strict=True):
             start = time.perf_counter()
             embed(sample)
             kept.append(1000.0 * (time.perf_counter() - start))
+        if report is not None:
+            report(done, runs)
     return Latency(median(times_ms[0]), median(times_ms[1]), runs)

@@ -46,6 +46,8 @@ class LabelledSamples:
         skipped: file name -> why it was left out.
         groups: "finger position", "device", "data set" -> that of each sample, "" where it is not
             told, or where there is but one data set.
+        aliases: label of a finger -> what it is called outside of the training, where the label
+            would tell who that is.
     """
 
     samples: tuple[PreparedSample, ...]
@@ -53,6 +55,7 @@ class LabelledSamples:
     subjects: tuple[str, ...]
     skipped: dict[str, str]
     groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    aliases: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -75,6 +78,7 @@ class LabelledSamples:
             tuple(self.subjects[k] for k in rows),
             {},
             {kind: tuple(of_each[k] for k in rows) for kind, of_each in self.groups.items()},
+            self.aliases,
         )
 
 
@@ -190,6 +194,7 @@ class FolderPairs:
         read: the samples to learn from.
         encoder: finds the alignment.
         pose: the encoder's pose network, where it has one.
+        report: told (done, of) samples; may raise to stop.
 
     Attributes:
         gallery: the samples as the encoder sees them.
@@ -201,12 +206,16 @@ class FolderPairs:
         encoder: keras.Model,
         params: MatchingParams,
         pose: keras.Model | None = None,
+        report: Report | None = None,
     ) -> None:
         self._samples, self._params = read.samples, params
         find = None if pose is None else inference_function(pose)
         self._poses = [found for _, found in find_poses(find, read.samples)]
         self._fingers = [rows for rows in _by_finger(read.fingers).values() if len(rows) > 1]
-        self.gallery = embed_gallery(inference_function(encoder), read.samples, params, pose=find)
+        of = len(read.samples)
+        told = None if report is None else lambda done: report(done, of)
+        run = inference_function(encoder)
+        self.gallery = embed_gallery(run, read.samples, params, told, find)
         size = read.samples[0].mask.shape[0]
         self._cell_px = size // self.gallery.mask.shape[1]
         self._half = (size - 1) / 2

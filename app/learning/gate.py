@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from app.evaluation.label_check import LabelCheck
-from app.evaluation.paired import GroupFigures, NotJudged, PairedFigures
+from app.evaluation.paired_figures import GroupFigures, NotJudged, PairedFigures
 from app.matching.calibration import DEFAULT_FMR
 
 POLICY_FMR = DEFAULT_FMR

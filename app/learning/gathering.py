@@ -101,10 +101,10 @@ def _gather_own(
     recipe = order.recipe
     read = own.read(recipe.preparation, phases.begin("reading images"))
     learned, kept = split_subjects(read, LEARNED_SHARE)
-    phases.begin("aligning impressions")
-    aligned = FolderPairs(learned, base.encoder, recipe.matching, network_of(base.pose))
-    phases.begin("checking labels")
-    site = gather_site(base.judged_by(recipe), kept, base.known, (learned, aligned.gallery))
+    report, pose = phases.begin("aligning impressions"), network_of(base.pose)
+    aligned = FolderPairs(learned, base.encoder, recipe.matching, pose, report)
+    report, champion = phases.begin("checking labels"), base.judged_by(recipe)
+    site = gather_site(champion, kept, base.known, (learned, aligned.gallery), report)
     phases.noted(told_of_labels(site.labels))
     pairs: PairSource = aligned
     synthetic = synthetic_count(len(pairs), order.synthetic_share)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from app.core.params import MatchingParams
 from app.core.types import Descriptor, FloatArray, PreparedSample, Probe
-from app.evaluation.paired import ScoredSet
+from app.evaluation.paired_figures import ScoredSet
 from app.evaluation.report import Evaluation, evaluate_scores
 from app.imaging.normalise import search_views
 from app.learning.prints import Fingers, Report, partial_touches, samples_of

@@ -56,7 +56,7 @@ class KnownSubjects:
 
     @classmethod
     def of_manifest(cls, training: dict[str, Any], parent: str | None) -> Self:
-        """What a model says of itself; one that does not may know anybody.
+        """What a model that is believed says of itself; one that does not may know anybody.
 
         Args:
             training: of its manifest.
@@ -74,4 +74,4 @@ class KnownSubjects:
         return cls(1.0, 1.0)
 
 
-NOBODY = KnownSubjects()
+NOBODY, ANYBODY = KnownSubjects(), KnownSubjects(1.0, 1.0)

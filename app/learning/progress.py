@@ -14,6 +14,18 @@ Sink = Callable[[dict[str, Any]], None]
 """Takes the progress; may raise ``Cancelled`` or ``LeaseLost`` to stop the run."""
 
 
+def part_of(report: Report | None, before: int, of: int) -> Report | None:
+    """Tells the progress of a part of a phase as the phase's own.
+
+    Args:
+        before: what was done before the part.
+        of: what there is to do in all.
+    """
+    if report is None:
+        return None
+    return lambda done, _: report(before + done, of)
+
+
 class Phases:
     """Names the running phase and estimates its end.
 

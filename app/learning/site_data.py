@@ -18,12 +18,14 @@ from app.evaluation.label_check import (
     check_labels,
     tells_apart,
 )
-from app.evaluation.paired import NotJudged
+from app.evaluation.paired_figures import NotJudged
 from app.evaluation.protocol import all_pairs, finger_codes
 from app.evaluation.rates import pair_scores
 from app.learning.folders import LabelledSamples
 from app.learning.judge import Gallery, can_be_compared
 from app.learning.known_subjects import KnownSubjects
+from app.learning.prints import Report
+from app.learning.progress import part_of
 from app.matching.calibration import Calibration
 
 SITE = "site"
@@ -41,8 +43,8 @@ class SiteData:
 
     Attributes:
         gallery: the captures as the champion sees them.
-        labels: what the champion makes of all labels, those of the learned part too; None where
-            it can say nothing of them.
+        labels: what the champion makes of all labels, those of the learned part too, called by
+            their aliases where they have one; None where it can say nothing of them.
     """
 
     samples: LabelledSamples | None
@@ -72,7 +74,11 @@ def strangers_only(
 
 
 def check_site_labels(
-    labels: Sequence[str], gallery: Gallery, params: MatchingParams, calibration: Calibration
+    labels: Sequence[str],
+    gallery: Gallery,
+    params: MatchingParams,
+    calibration: Calibration,
+    report: Report | None = None,
 ) -> LabelCheck | None:
     """Labels of a site that contradict the model in service.
 
@@ -81,6 +87,7 @@ def check_site_labels(
         gallery: the samples as that model sees them.
         calibration: of that model; rates that its counts do not support are taken as low as they
             do.
+        report: told (done, of) samples; may raise to stop.
 
     Returns:
         What was found; None where the calibration supports no rate that would say anything, or the
@@ -96,8 +103,10 @@ def check_site_labels(
     blocks += [np.flatnonzero(codes == k) for k in range(compared, fingers)]
     thresholds: LabelThresholds | None = None
     findings: list[Suspect] = []
+    done = 0
     for rows in blocks:
-        scores = gallery.of(rows).scores(params)
+        scores = gallery.of(rows).scores(params, part_of(report, done, len(labels)))
+        done += len(rows)
         named = [labels[row] for row in rows.tolist()]
         if thresholds is None:
             pairs = pair_scores(scores, all_pairs(named))

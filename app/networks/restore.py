@@ -98,12 +98,15 @@ def read_print_params(manifest: Manifest) -> tuple[PreparationParams, MatchingPa
     """The same of a model of fingerprints.
 
     Raises:
-        ModelRefused: this code cannot do it, or the model is of other pictures.
+        ModelRefused: this code cannot do it, or the model is of other pictures
+            (``model_of_pictures``).
     """
     preparation, matching = read_params(manifest)
     if isinstance(preparation, PreparationParams) and isinstance(matching, MatchingParams):
         return preparation, matching
-    raise ModelRefused(f"model {manifest.id} is not one of fingerprints")
+    raise ModelRefused(
+        f"model {manifest.id} is one of pictures, not of fingerprints", slug="model_of_pictures"
+    )
 
 
 def read_calibration(manifest: Manifest) -> Calibration:

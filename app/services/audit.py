@@ -16,6 +16,11 @@ SYSTEM = Actor("system", frozenset())
 """The service itself, where nobody asked."""
 
 
+PUBLISHED = "model.published"
+"""Done to a model by the training that made it, and by nothing else."""
+UPLOADED = "model.uploaded"
+
+
 def event(actor: Actor, action: str, subject: str, **details: Any) -> AuditEvent:
     """An event of now; details that are None are left out."""
     known = {name: value for name, value in details.items() if value is not None}

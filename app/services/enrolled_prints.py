@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import groupby, zip_longest
 from pathlib import Path
 from typing import Any
@@ -62,7 +62,8 @@ class EnrolledData:
             f"of gallery {self.gallery}, of a known position, with a kept image of quality "
             f"{self.minimum_quality} or more, of persons who consent to training,"
         )
-        return read_labelled(LabelledSet(chosen, []), self._load, where, params, report)
+        read = read_labelled(LabelledSet(chosen, []), self._load, where, params, report)
+        return replace(read, aliases=_aliases(chosen))
 
     def _load(self, image: LabelledImage) -> tuple[bytes, float | None]:
         with self.store.read() as tx:
@@ -70,6 +71,15 @@ class EnrolledData:
         if kept is None:
             raise InvalidInput("the sample was deleted meanwhile")
         return kept.data, kept.dpi
+
+
+def _aliases(chosen: Iterable[LabelledImage]) -> dict[str, str]:
+    """Each finger by the id of its best sample: a random number, which leads to the person for as
+    long as the sample is there, and only whoever may read persons."""
+    best: dict[str, str] = {}
+    for image in chosen:
+        best.setdefault(image.finger, image.path.name)
+    return best
 
 
 def choose(found: Iterable[Template], most: int) -> list[LabelledImage]:

@@ -50,6 +50,20 @@ def list_templates(
     return [(template, tuple(models[template.id])) for template in templates]
 
 
+def get_template(store: Store, template_id: str) -> tuple[Template, tuple[str, ...]]:
+    """One template, whoever's it is, with the models that it has a descriptor under.
+
+    Raises:
+        NotFound: there is none of that id.
+    """
+    with store.read() as tx:
+        template = tx.templates.get(template_id)
+        if template is None:
+            raise NotFound(f"there is no template {template_id!r}", slug="template_not_found")
+        references = tx.templates.references([template.id])
+    return template, tuple(reference.model_id for reference in references)
+
+
 def set_consent(
     store: Store, actor: Actor, gallery: str, person_id: str, consent_training: bool
 ) -> Person:

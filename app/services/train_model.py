@@ -33,6 +33,7 @@ from app.services.promote import propose
 from app.services.submit_training import TrainingFolders
 from app.services.training_base import (
     Champion,
+    is_believed,
     picture_champion,
     print_champion,
     transferred,
@@ -99,6 +100,9 @@ def train_model(tools: Training, spec: TrainingSpec, sink: Sink) -> TrainingOutc
     decision = trained.report.decision
     files = trained.files | {EVALUATION: trained.report.file()}
     manifest = tools.registry.publish(_of_job(trained.draft, tools.job), files)
+    if tools.job is None:  # else ``conclude`` tells it, with the end of the job
+        with tools.store.write() as tx:
+            tx.audit.record(audit.event(audit.SYSTEM, audit.PUBLISHED, manifest.id))
     promote = spec.promote == "if_better" and (decision is None or decision.better)
     result = _result(manifest.id, trained, promote)
     return TrainingOutcome(manifest.id, result, promote, compared_with)
@@ -115,8 +119,13 @@ def _train_prints(
 ) -> tuple[Trained, str | None]:
     """What was trained, and the model that it was compared with."""
     dispensable = spec.base == "scratch" and spec.data == "synthetic"
+    in_service = _in_service(tools)
     champion = print_champion(
-        tools.registry, tools.device, _in_service(tools), dispensable=dispensable
+        tools.registry,
+        tools.device,
+        in_service,
+        dispensable=dispensable,
+        believed=is_believed(tools.store, tools.registry, in_service),
     )
     order = Order(
         recipe,
@@ -135,7 +144,14 @@ def _train_pictures(
     tools: Training, spec: TrainingSpec, recipe: SiameseRecipe, sink: Sink
 ) -> tuple[Trained, str | None]:
     """What was trained, and the model that it was compared with."""
-    champion = picture_champion(tools.registry, tools.device, _in_service(tools), recipe)
+    in_service = _in_service(tools)
+    champion = picture_champion(
+        tools.registry,
+        tools.device,
+        in_service,
+        recipe,
+        believed=is_believed(tools.store, tools.registry, in_service),
+    )
     order = PictureOrder(
         recipe,
         tools.device,
@@ -170,7 +186,7 @@ def conclude(store: Store, actor: Actor, job: Job, outcome: TrainingOutcome) -> 
     """
     with store.write() as tx:
         tx.jobs.check_fence(job)
-        tx.audit.record(audit.event(actor, "model.published", outcome.model_id, job=job.id))
+        tx.audit.record(audit.event(actor, audit.PUBLISHED, outcome.model_id, job=job.id))
         stored = tx.jobs.get(job.id)
         cancelled = stored is not None and stored.state is JobState.CANCELLING
         withheld = _withheld(tx, outcome, cancelled) if outcome.promote else None

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
 from app.core.errors import ModelRefused, NotFound
 from app.core.params import PictureParams
+from app.core.ports import Store
 from app.learning.gate import GateDecision, not_comparable
-from app.learning.known_subjects import KnownSubjects
+from app.learning.known_subjects import ANYBODY, KnownSubjects
 from app.learning.order import BaseModel
 from app.learning.pose import TrainedPose
 from app.learning.siamese.beginning import PictureBase
@@ -23,6 +24,7 @@ from app.networks.restore import (
     restore_pose,
     verified_manifest,
 )
+from app.services import audit
 from app.services.newest_model import newest_of_recipe
 from model_store import Manifest, Registry
 
@@ -46,14 +48,35 @@ class Champion(Generic[Base]):
     verdict: GateDecision | None = None
 
 
+def is_believed(store: Store, registry: Registry, model_id: str | None) -> bool:
+    """Whether a model's manifest may tell what it has learned from: the release's and what was
+    trained here.
+
+    What was uploaded says of itself whatever its maker wants; only its files were checked.
+    """
+    if model_id is None:
+        return False
+    with store.read() as tx:
+        if tx.audit.has(audit.PUBLISHED, model_id):
+            return True
+        # To a training for another folder the models of this home look as if they were shipped.
+        return model_id in registry.shipped_ids() and not tx.audit.has(audit.UPLOADED, model_id)
+
+
 def print_champion(
-    registry: Registry, device: Device, model_id: str | None, *, dispensable: bool
+    registry: Registry,
+    device: Device,
+    model_id: str | None,
+    *,
+    dispensable: bool,
+    believed: bool,
 ) -> Champion[BaseModel]:
     """The champion for a training on fingerprints.
 
     Args:
         model_id: of the model in service, None where there is none.
         dispensable: whether the training can do without one that cannot be loaded.
+        believed: see ``is_believed``; a model that is not may have learned from anybody.
 
     Raises:
         NotFound, ModelRefused: the champion cannot be loaded and is not dispensable.
@@ -64,7 +87,7 @@ def print_champion(
         manifest = verified_manifest(registry, model_id)
         if _of_pictures(manifest):
             return Champion(verdict=not_comparable(model_id, PICTURES))
-        return Champion(_print_base(registry, device, manifest))
+        return Champion(_print_base(registry, device, manifest, believed=believed))
     except (ModelRefused, NotFound) as error:
         if not dispensable:
             raise
@@ -73,9 +96,18 @@ def print_champion(
 
 
 def picture_champion(
-    registry: Registry, device: Device, model_id: str | None, recipe: SiameseRecipe
+    registry: Registry,
+    device: Device,
+    model_id: str | None,
+    recipe: SiameseRecipe,
+    *,
+    believed: bool,
 ) -> Champion[PictureBase]:
-    """The champion for a training on pictures; one that cannot be loaded is done without."""
+    """The champion for a training on pictures; one that cannot be loaded is done without.
+
+    Args:
+        believed: as of ``print_champion``.
+    """
     if model_id is None:
         return Champion()
     try:
@@ -83,6 +115,8 @@ def picture_champion(
         if not _of_pictures(manifest):
             return Champion(verdict=not_comparable(model_id, PRINTS))
         base = picture_base(registry, device, manifest)
+        if not believed:
+            base = replace(base, people="", split="")
     except (ModelRefused, NotFound) as error:
         _warn(error)
         return Champion()
@@ -111,11 +145,13 @@ def picture_base(registry: Registry, device: Device, manifest: Manifest) -> Pict
     """A model of pictures, its weights loaded.
 
     Raises:
-        ModelRefused: it cannot be loaded, or is of fingerprints.
+        ModelRefused: it cannot be loaded, or is of fingerprints (``model_of_prints``).
     """
     preparation, matching = read_params(manifest)
     if not isinstance(preparation, PictureParams):
-        raise ModelRefused(f"model {manifest.id} is one of fingerprints, not of pictures")
+        raise ModelRefused(
+            f"model {manifest.id} is one of fingerprints, not of pictures", slug="model_of_prints"
+        )
     data = manifest.training.get("data", {})
     split = data.get("split", {}) if isinstance(data, dict) else {}
     with device.scope():
@@ -130,7 +166,10 @@ def picture_base(registry: Registry, device: Device, manifest: Manifest) -> Pict
         )
 
 
-def _print_base(registry: Registry, device: Device, manifest: Manifest) -> BaseModel:
+def _print_base(
+    registry: Registry, device: Device, manifest: Manifest, *, believed: bool
+) -> BaseModel:
+    known = KnownSubjects.of_manifest(manifest.training, manifest.parent) if believed else ANYBODY
     with device.scope():
         return BaseModel(
             manifest.id,
@@ -138,7 +177,7 @@ def _print_base(registry: Registry, device: Device, manifest: Manifest) -> BaseM
             *read_print_params(manifest),
             read_calibration(manifest),
             _base_pose(registry, manifest),
-            KnownSubjects.of_manifest(manifest.training, manifest.parent),
+            known,
         )
 
 

@@ -66,7 +66,7 @@ class ModelIntake:
         self.registry.publish(draft, files, lambda root: self.check(root, manifest.id))
         with self.store.write() as tx:
             facts = {"bytes": len(archive), "sha256": hashlib.sha256(archive).hexdigest()}
-            tx.audit.record(audit.event(actor, "model.uploaded", manifest.id, **facts))
+            tx.audit.record(audit.event(actor, audit.UPLOADED, manifest.id, **facts))
         log.info("model %s was uploaded", manifest.id)
         return manifest.id, True
 

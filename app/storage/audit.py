@@ -20,6 +20,11 @@ class SqlAuditLog:
         row = {name: value for name, value in row_of(event).items() if name != "seq"}
         self._connection.execute(sa.insert(audit).values(row))
 
+    def has(self, action: str, subject: str) -> bool:
+        """Whether that was ever done to it."""
+        found = sa.select(audit.c.seq).where(audit.c.action == action, audit.c.subject == subject)
+        return self._connection.execute(found.limit(1)).first() is not None
+
     def page(self, after: int | None, limit: int) -> list[AuditEvent]:
         """Newest first; those with a sequence number below ``after``."""
         query = sa.select(audit).order_by(audit.c.seq.desc()).limit(limit)

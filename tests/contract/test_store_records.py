@@ -70,6 +70,15 @@ def test_audit_is_paged_newest_first(store: Store) -> None:
     assert first[0].seq > first[1].seq > second[0].seq > 0
 
 
+def test_audit_tells_what_was_ever_done_to_something(store: Store) -> None:
+    with store.write() as tx:
+        tx.audit.record(AuditEvent(1, "key:k1", "model.published", "m1"))
+        tx.audit.record(AuditEvent(2, "key:k1", "model.uploaded", "m2"))
+        assert tx.audit.has("model.published", "m1")
+        assert not tx.audit.has("model.published", "m2")
+        assert not tx.audit.has("model.uploaded", "m1")
+
+
 def test_replies(store: Store) -> None:
     reply = Reply("k1", "once", "hash", 201, '{"id": 1}', created_ms=100)
     with store.write() as tx:

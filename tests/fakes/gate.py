@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from app.evaluation.paired import ScoredSet
+from app.evaluation.paired_figures import ScoredSet
 
 FINGERS, IMPRESSIONS = 20, 4
 
@@ -31,7 +31,8 @@ def scored(
 def report_dict() -> dict[str, Any]:
     """The JSON form of a report in which a model is better but for the site, which is too small."""
     from app.evaluation.label_check import LabelCheck
-    from app.evaluation.paired import NotJudged, compare_paired
+    from app.evaluation.paired import compare_paired
+    from app.evaluation.paired_figures import NotJudged
     from app.learning.gate import GateFigures, Golden, Latency, decide
     from app.learning.gate_report import GateReport
     from app.learning.judge import Judged

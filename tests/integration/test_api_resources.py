@@ -54,9 +54,15 @@ def test_persons_and_templates(api: Api) -> None:
     assert templates[1]["model_ids"] == ["m1"]
     assert templates[1]["quality"]["score"] > 50
     assert "descriptor" not in str(templates)
+    assert api.client.get(f"/v1/templates/{second}").json() == templates[1]
+    others = api.headers(*(scope for scope in Scope if scope is not Scope.PERSONS_READ))
+    refused = api.client.get(f"/v1/templates/{second}", headers=others)
+    assert refused.json()["slug"] == "scope_missing"
 
     assert api.client.delete(f"/persons/b:1/templates/{second}").status_code == 204
     assert api.client.delete(f"/persons/b:1/templates/{second}").status_code == 404
+    gone = api.client.get(f"/v1/templates/{second}")
+    assert (gone.status_code, gone.json()["slug"]) == (404, "template_not_found")
     assert len(all_pages(api, "/persons/b:1/templates", 5)) == 1
     assert api.client.delete("/persons/b:1").status_code == 204
     assert api.client.get("/persons/b:1").json()["slug"] == "person_not_found"

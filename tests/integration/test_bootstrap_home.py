@@ -103,8 +103,9 @@ def test_a_report_is_read_as_it_was_published_or_refused(
     shipped = RegistryCatalogue(Registry(shipped_models))
     assert shipped.evaluation(shipped_id(shipped_models)) is None
     (registry.folder(model_id) / EVALUATION).write_text("{}")
-    with pytest.raises(ModelRefused):
+    with pytest.raises(ModelRefused) as caught:
         catalogue.evaluation(model_id)
+    assert caught.value.slug == "evaluation_unreadable"
 
 
 def test_the_api_comes_up_with_the_model_and_goes_down_whole(

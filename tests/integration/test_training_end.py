@@ -108,7 +108,7 @@ def test_without_a_champion_that_loads_only_a_start_from_nothing_is_possible(
     ):
         with pytest.raises(NotFound):
             train_model(tools, spec, lambda _: None)
-    gone = print_champion(home.registry, tools.device, "f" * 16, dispensable=True)
+    gone = print_champion(home.registry, tools.device, "f" * 16, dispensable=True, believed=True)
     assert gone == Champion()
 
 

@@ -67,6 +67,10 @@ def test_who_agreed_is_learned_from(people: Recognition, tmp_path: Path) -> None
     wanted = [prepare(print_png(0, capture), PARAMS).prepared.image for capture in (0, 1)]
     for image in [s.image for s, of in zip(read.samples, read.subjects, strict=True) if of == "p0"]:
         assert any(np.array_equal(image, one) for one in wanted)
+    with people.store.read() as tx:
+        of_each = {f"p{n} 2": tx.templates.of_person("default", f"p{n}") for n in range(5)}
+    best = {finger: max(of_one, key=lambda one: one.quality) for finger, of_one in of_each.items()}
+    assert read.aliases == {finger: one.id for finger, one in best.items()}
     assert not data.may_be_shown
     assert "p0" not in str(data.facts)
     lying = [path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()]

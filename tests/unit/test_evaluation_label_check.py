@@ -104,3 +104,12 @@ def test_a_model_that_matches_all_with_all_is_not_asked() -> None:
 def test_suspects_are_named_once() -> None:
     check = LabelCheck(9, 9, (Suspect("b", "same_as", "a", 4), Suspect("a", "falls_apart", "", 2)))
     assert check.suspects == ("a", "b")
+
+
+def test_labels_are_called_otherwise_where_there_is_another_name() -> None:
+    findings = (Suspect("a", "same_as", "b", 2), Suspect("b", "scattered", "", 1))
+    check = LabelCheck(3, 3, findings)
+    renamed = check.renamed({"a": "1", "c": "3"})
+    assert renamed.findings == (Suspect("1", "same_as", "b", 2), Suspect("b", "scattered", "", 1))
+    assert renamed.suspects == ("1", "b")
+    assert check.findings == findings

@@ -9,7 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.evaluation.paired import NotJudged, PairedFigures, ScoredSet, compare_paired, judged_fmr
+from app.core.errors import Cancelled
+from app.evaluation.paired import compare_paired, judged_fmr
+from app.evaluation.paired_figures import NotJudged, PairedFigures, ScoredSet
 from app.evaluation.protocol import all_pairs
 from app.evaluation.rates import error_curve, fnmr_at_fmr, pair_scores
 from tests.fakes.gate import scored
@@ -105,6 +107,20 @@ def test_a_few_fingers_decide_nothing(fingers: int) -> None:
     found = compare_paired(*sides, 1e-4)
     assert isinstance(found, NotJudged)
     assert f"of {fingers} fingers" in found.reason
+
+
+def test_it_tells_how_far_it_is_and_stops_where_it_is_told_to() -> None:
+    told: list[tuple[int, int]] = []
+    compare_paired(
+        scored(5.0), scored(3.0), 0.05, replicates=20, report=lambda *at: told.append(at)
+    )
+    assert told == [(done, 42) for done in range(1, 43)]
+
+    def stop(done: int, of: int) -> None:
+        raise Cancelled(f"{done} of {of}")
+
+    with pytest.raises(Cancelled, match="1 of 42"):
+        compare_paired(*sides, 0.05, replicates=20, report=stop)
 
 
 def test_other_samples_are_no_comparison() -> None:

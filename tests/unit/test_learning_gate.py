@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from app.evaluation.label_check import LabelCheck, Suspect
-from app.evaluation.paired import Difference, GroupFigures, NotJudged, PairedFigures, Rate
+from app.evaluation.paired_figures import Difference, GroupFigures, NotJudged, PairedFigures, Rate
 from app.learning.gate import (
     GateDecision,
     GateFigures,

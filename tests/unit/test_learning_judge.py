@@ -8,7 +8,7 @@ import pytest
 
 from app.core.params import MatchingParams, PreparationParams
 from app.core.types import Descriptor, PreparedSample
-from app.evaluation.paired import ScoredSet
+from app.evaluation.paired_figures import ScoredSet
 from app.learning.judge import Judged, embed_gallery, score_synthetic
 from app.learning.prints import Fingers, impression_rng, partial_touches
 from app.learning.recipes import Population, Recipe

@@ -20,6 +20,7 @@ from app.api.routes import (
     models,
     persons,
     quality,
+    templates,
     train,
     verify,
 )
@@ -29,6 +30,7 @@ _OTHERS: tuple[APIRouter, ...] = (
     compare.router,
     quality.router,
     persons.router,
+    templates.router,
     galleries.router,
     jobs.router,
     models.router,

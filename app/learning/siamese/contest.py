@@ -46,15 +46,17 @@ def hold_picture_contest(
     report = phases.begin("evaluating the champion")
     seen = Embedded.by(champion.encoder, test)
     theirs = Judged.by((score_pictures(name, seen, champion.matching, report),))
-    phases.begin("comparing with the champion")
+    report = phases.begin("measuring the time of a sample")
     latency = measure_latency(
         embedding(challenger.fitted.encoder, challenger.fitted.matching),
         embedding(champion.encoder, champion.matching),
         (samples, samples),
+        report=report,
     )
+    report = phases.begin("comparing with the champion")
     figures = GateFigures(
         name,
-        compare_sets(challenger.judged, theirs),
+        compare_sets(challenger.judged, theirs, report=report),
         (challenger.calibration.minimum_fmr, champion.minimum_fmr),
         challenger.golden,
         latency,

@@ -11,7 +11,7 @@ import numpy as np
 
 from app.core.params import Matching
 from app.core.types import FloatArray, Probe
-from app.evaluation.paired import ScoredSet
+from app.evaluation.paired_figures import ScoredSet
 from app.learning.prints import Report
 from app.learning.siamese.network import embed_pixels
 from app.learning.siamese.pictures import LabelledPictures, Rows
