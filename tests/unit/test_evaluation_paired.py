@@ -110,10 +110,9 @@ def test_a_few_fingers_decide_nothing(fingers: int) -> None:
 
 
 def test_it_tells_how_far_it_is_and_stops_where_it_is_told_to() -> None:
+    sides = scored(5.0), scored(3.0)
     told: list[tuple[int, int]] = []
-    compare_paired(
-        scored(5.0), scored(3.0), 0.05, replicates=20, report=lambda *at: told.append(at)
-    )
+    compare_paired(*sides, 0.05, replicates=20, report=lambda *at: told.append(at))
     assert told == [(done, 42) for done in range(1, 43)]
 
     def stop(done: int, of: int) -> None:
