@@ -26,9 +26,12 @@ td.n, th.n { text-align: right; font-variant-numeric: tabular-nums; white-space:
 .mark { font-weight: 600; white-space: nowrap; }
 .pass { color: #00734f; } .fail { color: #b34700; } .none { color: #666; }
 .small { color: #555; font-size: .88rem; }
+td.n .small { display: block; }
 img { max-width: 100%; height: auto; }
 code { font-size: .92em; }
 """
+_CRITERIA = {"fnmr": "FNMR", "golden": "golden vectors"}
+"""Criteria that read otherwise on a page; the others stand for themselves."""
 _MARKS = {
     True: '<span class="mark pass">passed</span>',
     False: '<span class="mark fail">not passed</span>',
@@ -69,12 +72,22 @@ def _verdict(report: Mapping[str, Any]) -> Iterator[str]:
     said = "better than" if verdict["better"] else "not shown to be better than"
     than = "the model in service" + (f" then, <code>{escape(champion)}</code>" if champion else "")
     kind = "yes" if verdict["better"] else "no"
-    yield f'<p class="verdict {kind}"><strong>It is {said}</strong> {than}.</p>'
+    missed = dict.fromkeys(
+        _CRITERIA.get(found["criterion"], found["criterion"])
+        for found in verdict["findings"]
+        if found["passed"] is False
+    )
+    why = f" Not passed: {escape(', '.join(missed))}." if missed else ""
+    yield f'<p class="verdict {kind}"><strong>It is {said}</strong> {than}.{why}</p>'
     yield "<h2>Why</h2>"
     yield _table(
         ("Criterion", "Found", "Verdict"),
         [
-            (escape(found["criterion"]), escape(found["detail"]), _MARKS[found["passed"]])
+            (
+                escape(_CRITERIA.get(found["criterion"], found["criterion"])),
+                escape(found["detail"]),
+                _MARKS[found["passed"]],
+            )
             for found in verdict["findings"]
         ],
     )
@@ -142,7 +155,7 @@ def _groups(report: Mapping[str, Any]) -> Iterator[str]:
         (
             escape(one["name"]),
             escape(f"{group['kind']} {group['group']}"),
-            f"{group['genuine']:,} of {group['drawn']:,}",
+            f"{group['genuine']:,} of {group['drawn']:,} {escape(one['unit'])}s",
             _rate(group["champion"]),
             _rate(group["challenger"]),
             _difference(group["difference"]),

@@ -68,7 +68,9 @@ def test_the_page_says_it_all_and_loads_nothing() -> None:
     assert "It is better than the model in service then, 0123456789abcdef" in page.words
     for finding in report_dict()["verdict"]["findings"]:
         assert finding["detail"] in page.words
+    assert "Not passed" not in page.words
     assert "finger position left" in page.words
+    assert "60 of 10 fingers" in page.words
     assert "3 genuine comparisons of <b>few</b> fingers" in page.words  # as text
     tags = {tag for tag, _ in page.seen}
     assert not tags & {"script", "link", "iframe", "b", "object"}
@@ -94,7 +96,8 @@ def test_a_model_that_was_compared_with_none_has_a_page_too() -> None:
             ],
         }
     }
-    assert "not shown to be better than the model in service" in read(refused).words
+    words = read(refused).words
+    assert "not shown to be better than the model in service. Not passed: comparable." in words
 
 
 def test_an_export_that_cannot_be_used_is_named_so() -> None:
