@@ -22,6 +22,7 @@ from app.learning.pairs import View
 from app.learning.recipe_book import RECIPE_BOOK
 from app.services.create_dataset import create_dataset
 from app.services.datasets import delete_dataset, open_dataset
+from app.services.job_files import JobFiles
 from app.services.models import EVALUATION
 from app.services.submit_training import SubmitTraining, TrainingFolders, submit_training
 from app.services.training_spec import TrainingSpec
@@ -82,6 +83,7 @@ def test_a_model_learns_from_data_sets_with_synthetic_prints_mixed_in(
     assert data["learned_fingers"] + data["held_out_fingers"] == 8
     assert data["synthetic_fingers"] == data["learned_fingers"]
     assert "site" in job.result["evaluations"]
+    assert_labels_were_looked_at(settings, job_id)
     assert "training.png" in manifest.files
     assert not {"samples.png", "genuine-pairs.png", "impostor-pairs.png"} & set(manifest.files)
     delete_dataset(dataset_tools(settings, home), ACTOR, first)
@@ -100,6 +102,14 @@ def test_a_model_learns_from_data_sets_with_synthetic_prints_mixed_in(
     assert "samples.png" not in manifest.files
     assert "p0" not in json.dumps(manifest.model_dump(mode="json"))
     assert b"p0" not in home.registry.read(manifest.id, EVALUATION)
+    assert_labels_were_looked_at(settings, job_id)
+
+
+def assert_labels_were_looked_at(settings: Settings, job_id: str) -> None:
+    """Whatever the source; what is found of them see ``test_poisoned_trainings``."""
+    logged = JobFiles(settings.home).last_lines(job_id, 1000)
+    phases = [line.split("phase: ")[1] for line in logged if "phase: " in line]
+    assert phases.index("checking labels") < phases.index("training")
 
 
 def keep_samples(home: Home) -> None:
