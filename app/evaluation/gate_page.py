@@ -111,14 +111,17 @@ def _sets(report: Mapping[str, Any]) -> Iterator[str]:
         )
         for found in judged
     ]
-    yield _table(
-        ("Set", "Genuine / impostor", "Drawn", "at FMR", *_MODELS, "Difference"), rows, numbers=1
-    )
-    yield (
-        '<p class="small">FNMR with 95 % intervals; the difference with its 90 % interval, whose '
-        "upper end is what counts. From a paired bootstrap: subjects are drawn with replacement, "
-        "for both models alike.</p>"
-    )
+    if rows:
+        yield _table(
+            ("Set", "Genuine / impostor", "Drawn", "at FMR", *_MODELS, "Difference"),
+            rows,
+            numbers=1,
+        )
+        yield (
+            '<p class="small">FNMR with 95 % intervals; the difference with its 90 % interval, '
+            "whose upper end is what counts. From a paired bootstrap: subjects are drawn with "
+            "replacement, for both models alike.</p>"
+        )
     for found in comparison["sets"]:
         if "reason" in found:
             yield f"<p>{escape(found['name'])} was not judged: {escape(found['reason'])}.</p>"

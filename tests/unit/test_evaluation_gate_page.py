@@ -105,3 +105,12 @@ def test_an_export_that_cannot_be_used_is_named_so() -> None:
     report["comparison"]["golden"]["difference"] = None
     assert "unusable" in read(report).words
     assert np.isfinite(report_dict()["comparison"]["golden"]["difference"])
+
+
+def test_sets_of_which_none_was_judged_make_no_table() -> None:
+    report = json.loads(json.dumps(report_dict()))
+    assert "paired bootstrap" in read(report).words
+    del report["comparison"]["sets"][0]
+    words = read(report).words
+    assert "paired bootstrap" not in words
+    assert "site was not judged" in words
