@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from typing import Any
 
 import numpy as np
@@ -61,8 +62,9 @@ def read(home: Home, *ids: str) -> LabelledSamples:
 
 
 def test_a_model_learns_from_data_sets_with_synthetic_prints_mixed_in(
-    settings: Settings, home: Home
+    settings: Settings, home: Home, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level(logging.INFO)  # as a worker's, so that the job's log names the phases
     order(home, promote="if_better", steps=1)
     work(settings)
     champion = serve(home)
