@@ -1,0 +1,118 @@
+"""Models are changed while clients enrol, verify and identify: nobody notices.
+
+The full form, with its times, is in ``make soak``.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+
+from app.settings import Settings
+from model_store import Registry
+from tests.e2e.faults import left_over, orphans
+from tests.e2e.live import LiveService
+from tests.e2e.load import KEPT, PLAIN, Request, Site, load, verify_everybody
+from tests.e2e.load_checks import TOLERANCE, Judge
+from tests.e2e.scored_prints import ScoredPrints, score_prints
+from tests.e2e.turned_models import publish_narrowed, publish_turned
+
+pytestmark = pytest.mark.timeout(600)
+
+CLIENTS, FINGERS, SHOWN = 3, 4, 2
+BETWEEN_S = 1.0
+
+
+@dataclass(frozen=True)
+class Run:
+    """What was asked of a service during three promotions and a rollback, and what it left."""
+
+    site: Site
+    early: list[Request]
+    requests: list[Request]
+    late: list[Request]
+    left: list[str]
+
+    @property
+    def prints(self) -> ScoredPrints:
+        return self.site.prints
+
+    @property
+    def judge(self) -> Judge:
+        return Judge(self.prints, self.site.succession, self.early, self.requests)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
+    folder: Path = tmp_path_factory.mktemp("load")
+    shipped, home = folder / "shipped", folder / "home"
+    release = Registry(folder / "none", (Settings().shipped_dir,))
+    base = publish_narrowed(release, release.shipped_ids()[-1], shipped)
+    registry = Registry(home / "models", (shipped,))
+    models = [publish_turned(registry, base, seed) for seed in range(3)]
+    prints = score_prints(registry, base, models, FINGERS, SHOWN)
+    env = {"WHORL_SHIPPED_DIR": str(shipped), "WHORL_DEVICE": "cpu"}
+    with LiveService(home, worker=True, env=env) as live:
+        site = Site(live, prints, base)
+        early = site.enrol_everybody()
+        with load(site, CLIENTS) as requests:
+            for change in (*models[:2], None, models[2]):
+                time.sleep(BETWEEN_S)
+                site.roll_back() if change is None else site.promote(change)
+            time.sleep(BETWEEN_S)
+        enrolments = [*early, *(one for one in requests if one.operation == "enroll")]
+        late = verify_everybody(site, enrolments, most=30)
+        yield Run(site, early, requests, late, left_over(home) + orphans(live))
+        site.close()
+
+
+def test_every_answer_is_right_and_of_one_model(run: Run) -> None:
+    judge = run.judge
+    assert [what for one in (*run.early, *run.requests, *run.late) for what in judge.complaints(one)] == []
+    for operation in ("enroll", "verify", "identify"):
+        assert {one.gallery for one in run.requests if one.operation == operation} == {KEPT, PLAIN}
+    named = {one.answer["model_id"] for one in (*run.early, *run.requests)}
+    assert named == {run.site.succession.first, *(c.model_id for c in run.site.succession.changes)}
+
+
+def test_each_change_is_made_once_and_leaves_nothing(run: Run) -> None:
+    done = run.site.done()
+    assert done.count("model.promoted") == done.count("model.promotion_requested") == 4
+    assert "model.refused" not in done
+    assert done.count("template.upgraded") > 0
+    assert run.left == []
+
+
+def test_an_answer_across_models_would_be_seen(run: Run) -> None:
+    """What is answered now is good, so the checks are tried on what must never be."""
+    judge, prints = run.judge, run.prints
+    match = next(
+        one
+        for one in run.requests
+        if one.operation == "verify"
+        and one.gallery == KEPT
+        and one.answer["decision"] == "match"
+        and not one.person.startswith("new")
+    )
+    across = float(prints.strange[match.place, prints.enrolled(match.finger)])
+    others = prints.scores.keys() - run.site.succession.serving(match)
+    other = next(
+        name
+        for name in sorted(others)
+        if prints.nearest(match.answer["score"], name, match.place, prints.of(match.finger))
+        > TOLERANCE
+    )
+    for wrong in (
+        {"score": across},
+        {"model_id": other},
+        {"model_id": None},
+        {"decision": "no_match"},
+    ):
+        spoiled = replace(match, answer=match.answer | wrong)
+        assert judge.complaints(spoiled), wrong
+    assert judge.complaints(replace(match, status=503))
+    assert judge.complaints(match) == []
