@@ -22,6 +22,7 @@ from tests.fakes.prints import print_png
 
 KEPT, PLAIN = "kept", "plain"
 """A gallery that keeps images, and one that keeps none but lets a match upgrade templates."""
+BACK = "the model before"
 PATIENCE_S = 300.0
 LOOK_S = 0.05
 CAPTURES = 10
@@ -126,15 +127,10 @@ class Site:
             )
             assert answer.status_code == 201, answer.text
 
-    def promote(self, model_id: str) -> None:
-        """Ask for a model, and wait until it serves."""
-        self._change(f"/v1/models/{model_id}:promote")
-
-    def roll_back(self) -> None:
-        """Ask for the model before, and wait until it serves."""
-        self._change("/v1/models:rollback")
-
-    def _change(self, path: str) -> None:
+    def change(self, model_id: str) -> None:
+        """Ask for a model, or for the one before (``BACK``), and wait until it serves."""
+        back = model_id == BACK
+        path = "/v1/models:rollback" if back else f"/v1/models/{model_id}:promote"
         asked_s = time.monotonic()
         answer = self._client.post(path)
         assert answer.status_code == 202, answer.text

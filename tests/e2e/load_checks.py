@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from tests.e2e.load import PLAIN, Request, Succession
 from tests.e2e.scored_prints import ScoredPrints
 
-TOLERANCE = 2e-3
+TOLERANCE = 2e-4
 """By so much a score may differ that was computed in batches of another size and stored with half
 precision."""
 

@@ -156,7 +156,7 @@ def _sure(scores: FloatArray, model: LoadedModel) -> list[int]:
 
 def _nearest(one: Embedded, other: Embedded, model: LoadedModel) -> float:
     """The greatest score of any of one with any of the other, either way round."""
-    if not other.probes:
+    if not (one.probes and other.probes):
         return -1.0
     either_way = one.against(other, model), other.against(one, model)
     return max(float(scores.max()) for scores in either_way)

@@ -12,19 +12,16 @@ from pathlib import Path
 
 import pytest
 
-from app.settings import Settings
-from model_store import Registry
+from tests.e2e.changing_service import Scale, changing_service
 from tests.e2e.faults import left_over, orphans
-from tests.e2e.live import LiveService
-from tests.e2e.load import KEPT, PLAIN, Request, Site, load, verify_everybody
+from tests.e2e.load import BACK, KEPT, PLAIN, Request, Site, load, verify_everybody
 from tests.e2e.load_checks import TOLERANCE, Judge
-from tests.e2e.scored_prints import ScoredPrints, score_prints
-from tests.e2e.turned_models import publish_narrowed, publish_turned
+from tests.e2e.scored_prints import ScoredPrints
 
 pytestmark = pytest.mark.timeout(600)
 
-CLIENTS, FINGERS, SHOWN = 3, 4, 2
-BETWEEN_S = 1.0
+SCALE = Scale(models=3, fingers=4, shown=2, narrow=True)
+CLIENTS, BETWEEN_S = 3, 0.5
 
 
 @dataclass(frozen=True)
@@ -49,30 +46,22 @@ class Run:
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
     folder: Path = tmp_path_factory.mktemp("load")
-    shipped, home = folder / "shipped", folder / "home"
-    release = Registry(folder / "none", (Settings().shipped_dir,))
-    base = publish_narrowed(release, release.shipped_ids()[-1], shipped)
-    registry = Registry(home / "models", (shipped,))
-    models = [publish_turned(registry, base, seed) for seed in range(3)]
-    prints = score_prints(registry, base, models, FINGERS, SHOWN)
-    env = {"WHORL_SHIPPED_DIR": str(shipped), "WHORL_DEVICE": "cpu"}
-    with LiveService(home, worker=True, env=env) as live:
-        site = Site(live, prints, base)
+    with changing_service(folder, SCALE) as (site, models):
         early = site.enrol_everybody()
         with load(site, CLIENTS) as requests:
-            for change in (*models[:2], None, models[2]):
+            for model_id in (*models[:2], BACK, models[2]):
                 time.sleep(BETWEEN_S)
-                site.roll_back() if change is None else site.promote(change)
+                site.change(model_id)
             time.sleep(BETWEEN_S)
         enrolments = [*early, *(one for one in requests if one.operation == "enroll")]
-        late = verify_everybody(site, enrolments, most=30)
-        yield Run(site, early, requests, late, left_over(home) + orphans(live))
-        site.close()
+        late = verify_everybody(site, enrolments, most=16)
+        yield Run(site, early, requests, late, left_over(site.live.home) + orphans(site.live))
 
 
 def test_every_answer_is_right_and_of_one_model(run: Run) -> None:
     judge = run.judge
-    assert [what for one in (*run.early, *run.requests, *run.late) for what in judge.complaints(one)] == []
+    answered = (*run.early, *run.requests, *run.late)
+    assert [what for one in answered for what in judge.complaints(one)] == []
     for operation in ("enroll", "verify", "identify"):
         assert {one.gallery for one in run.requests if one.operation == operation} == {KEPT, PLAIN}
     named = {one.answer["model_id"] for one in (*run.early, *run.requests)}
