@@ -193,26 +193,20 @@ class Visitor:
         """Enrol somebody by the print of a finger that is enrolled."""
         place = self._prints.enrolled(finger)
         fields = {"person_id": person, "on_duplicate": on_duplicate}
-        return self._post("enroll", gallery, person, finger, place, fields)
+        return self._post("enroll", gallery, person, finger, place, **fields)
 
     def verify(self, gallery: str, person: str, finger: int, shown: int) -> Request:
         """Claim to be a person, whose finger is given, and show any finger's probe."""
         place = self._rng.choice(self._prints.probes(shown))
-        return self._post("verify", gallery, person, finger, place, {"person_id": person})
+        return self._post("verify", gallery, person, finger, place, person_id=person)
 
     def identify(self, gallery: str, finger: int) -> Request:
         """Search for a finger."""
         place = self._rng.choice(self._prints.probes(finger))
-        return self._post("identify", gallery, "", finger, place, {})
+        return self._post("identify", gallery, "", finger, place)
 
     def _post(
-        self,
-        operation: str,
-        gallery: str,
-        person: str,
-        finger: int,
-        place: int,
-        fields: dict[str, str],
+        self, operation: str, gallery: str, person: str, finger: int, place: int, **fields: str
     ) -> Request:
         began_s = time.monotonic()
         try:
