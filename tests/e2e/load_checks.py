@@ -107,5 +107,5 @@ class Judge:
             references = self._prints.of(finger)
         return any(
             self._prints.nearest(score, model, request.place, references) <= TOLERANCE
-            for model in models
+            for model in models & self._prints.scores.keys()
         )

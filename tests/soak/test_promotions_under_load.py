@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.timeout(5400)
 PROMOTIONS, A_ROLLBACK_EVERY = 20, 4
 SCALE = Scale(models=8, fingers=8, shown=2, narrow=False)
 CLIENTS, DRAWN = 4, 300
-QUIET_S, TRAINING_S = 60.0, 120.0
+QUIET_S, TRAINING_S, GROWN_S = 60.0, 120.0, 1200.0
 MOST_SLOWER = 2.0
 TRAINING = {
     "recipe": "quick",
@@ -56,6 +56,16 @@ def changes(models: list[str]) -> list[str]:
         if (number + 1) % A_ROLLBACK_EVERY == 0:
             asked.append(BACK)
     return asked
+
+
+def parted(
+    requests: list[Request], met: Callable[[Request], bool]
+) -> tuple[list[Request], list[Request]]:
+    """Those that met nothing, and those that did."""
+    found: dict[bool, list[Request]] = {False: [], True: []}
+    for one in requests:
+        found[met(one)].append(one)
+    return found[False], found[True]
 
 
 def show(capsys: pytest.CaptureFixture[str], text: str) -> None:
@@ -98,15 +108,16 @@ def test_a_training_beside_disturbs_nobody(
             job = TrainingJob(site.live, client, **TRAINING)
             job.until(lambda found: found["state"] == "running", 60)
             began_s = time.monotonic()
-            job.until_logged("phase: training", 600)
+            job.until_logged("phase: training", GROWN_S)
             time.sleep(TRAINING_S)
             ended_s = time.monotonic()
             assert client.post(f"/v1/jobs/{job.id}:cancel").status_code == 202
             job.ended(60)
             time.sleep(TRAINING_S / 2)
         judge = Judge(site.prints, site.succession, early, requests)
-        beside = [one for one in requests if began_s <= one.ended_s and one.began_s <= ended_s]
-        quiet = [one for one in requests if one not in beside]
+        quiet, beside = parted(
+            requests, lambda one: began_s <= one.ended_s and one.began_s <= ended_s
+        )
         show(capsys, table({"quiet": quiet, "training": beside}))
         assert [what for one in requests for what in judge.complaints(one)] == []
         assert orphans(site.live) == []
