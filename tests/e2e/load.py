@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -27,6 +27,16 @@ PATIENCE_S = 300.0
 LOOK_S = 0.05
 CAPTURES = 10
 """Most images of one enrolment."""
+OWN_SHARE = 0.25
+"""Of genuine claims, those that a client makes for people whom it has enrolled itself."""
+GENUINE, FALSE, SEARCH, NEW = "genuine claim", "false claim", "search", "enrolment"
+DECK = [
+    (kind, gallery)
+    for kind, times in ((GENUINE, 4), (FALSE, 2), (SEARCH, 3), (NEW, 1))
+    for gallery in (KEPT, PLAIN)
+    for _ in range(times)
+]
+"""What a client asks for, in an order of its own, and then again in another."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +137,7 @@ class Site:
             )
             assert answer.status_code == 201, answer.text
 
-    def change(self, model_id: str) -> None:
+    def change(self, model_id: str) -> Change:
         """Ask for a model, or for the one before (``BACK``), and wait until it serves."""
         back = model_id == BACK
         path = "/v1/models:rollback" if back else f"/v1/models/{model_id}:promote"
@@ -139,7 +149,9 @@ class Site:
             assert ready.status_code == 200, ready.text
             assert time.monotonic() < asked_s + PATIENCE_S, "".join(self.live.log[-40:])
             time.sleep(LOOK_S)
-        self.succession.changes.append(Change(wanted, asked_s, time.monotonic()))
+        change = Change(wanted, asked_s, time.monotonic())
+        self.succession.changes.append(change)
+        return change
 
     def done(self) -> list[str]:
         """All that the audit log tells was done, newest first."""
@@ -165,26 +177,26 @@ class Visitor:
         self._prints, self._client = site.prints, client
         self._name, self._rng = f"new-{number}", random.Random(number)
         self._enrolled: list[tuple[str, str, int]] = []
+        self._deck: list[tuple[str, str]] = []
 
     def ask(self) -> Request:
-        """Any request: of ten, four genuine claims, two false ones, three searches, an
-        enrolment."""
-        gallery = self._rng.choice((KEPT, PLAIN))
+        """The next request of the deck, about any finger."""
+        if not self._deck:
+            self._deck = self._rng.sample(DECK, len(DECK))
+        kind, gallery = self._deck.pop()
         finger = self._rng.choice(self._prints.fingers)
-        kind = self._rng.choice("ggggffsssn")
-        if kind == "n":
+        person, shown = f"{gallery}-{finger}", finger
+        if kind == NEW:
             person = f"{self._name}-{len(self._enrolled)}"
             self._enrolled.append((gallery, person, finger))
             return self.enrol(gallery, person, finger, on_duplicate="warn")
-        if kind == "s":
+        if kind == SEARCH:
             return self.identify(gallery, finger)
-        if kind == "g" and self._enrolled and self._rng.random() < 0.25:
-            gallery, person, finger = self._rng.choice(self._enrolled)
-        else:
-            person = f"{gallery}-{finger}"
-        shown = finger
-        if kind == "f":
+        if kind == FALSE:
             shown = self._rng.choice([one for one in self._prints.fingers if one != finger])
+        elif self._enrolled and self._rng.random() < OWN_SHARE:
+            gallery, person, finger = self._rng.choice(self._enrolled)
+            shown = finger
         return self.verify(gallery, person, finger, shown)
 
     def enrol(
@@ -246,6 +258,14 @@ def load(site: Site, clients: int) -> Iterator[list[Request]]:
         stopping.set()
         for thread in threads:
             thread.join()
+
+
+def until(requests: Sequence[Request], done: Callable[[Request], bool], times: int = 1) -> None:
+    """Wait until so many requests have been answered of which something is so."""
+    deadline = time.monotonic() + PATIENCE_S
+    while sum(map(done, list(requests))) < times:
+        assert time.monotonic() < deadline, len(requests)
+        time.sleep(LOOK_S)
 
 
 def verify_everybody(site: Site, enrolments: Sequence[Request], most: int) -> list[Request]:

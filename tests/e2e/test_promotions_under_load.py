@@ -5,23 +5,34 @@ The full form, with its times, is in ``make soak``.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from tests.e2e.changing_service import Scale, changing_service
 from tests.e2e.faults import left_over, orphans
-from tests.e2e.load import BACK, KEPT, PLAIN, Request, Site, load, verify_everybody
+from tests.e2e.load import (
+    BACK,
+    DECK,
+    KEPT,
+    PLAIN,
+    Change,
+    Request,
+    Site,
+    load,
+    until,
+    verify_everybody,
+)
 from tests.e2e.load_checks import Judge
 from tests.e2e.scored_prints import ScoredPrints
 
 pytestmark = pytest.mark.timeout(600)
 
 SCALE = Scale(models=3, fingers=4, shown=2, narrow=True)
-CLIENTS, BETWEEN_S = 3, 0.5
+CLIENTS = 3
 
 
 @dataclass(frozen=True)
@@ -43,16 +54,22 @@ class Run:
         return Judge(self.prints, self.site.succession, self.early, self.requests)
 
 
+def names(change: Change, request: Request) -> bool:
+    """Whether a request that began under a model was answered under it."""
+    return request.began_s >= change.seen_s and request.answer.get("model_id") == change.model_id
+
+
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
     folder: Path = tmp_path_factory.mktemp("load")
     with changing_service(folder, SCALE) as (site, models):
         early = site.enrol_everybody()
         with load(site, CLIENTS) as requests:
-            for model_id in (*models[:2], BACK, models[2]):
-                time.sleep(BETWEEN_S)
-                site.change(model_id)
-            time.sleep(BETWEEN_S)
+            until(requests, lambda one: one.answer.get("model_id") == site.succession.first)
+            for asked in (*models[:2], BACK, models[2]):
+                change = site.change(asked)
+                until(requests, partial(names, change))
+            until(requests, lambda _: True, CLIENTS * len(DECK))
         enrolments = [*early, *(one for one in requests if one.operation == "enroll")]
         late = verify_everybody(site, enrolments, most=16)
         yield Run(site, early, requests, late, left_over(site.live.home) + orphans(site.live))
