@@ -23,7 +23,7 @@ from tests.fakes.prints import print_png
 KEPT, PLAIN = "kept", "plain"
 """A gallery that keeps images, and one that keeps none but lets a match upgrade templates."""
 BACK = "the model before"
-PATIENCE_S = 300.0
+PATIENCE_S = 600.0
 LOOK_S = 0.05
 CAPTURES = 10
 """Most images of one enrolment."""

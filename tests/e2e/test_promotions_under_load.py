@@ -29,7 +29,7 @@ from tests.e2e.load import (
 from tests.e2e.load_checks import Judge
 from tests.e2e.scored_prints import ScoredPrints
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = pytest.mark.timeout(900)
 
 SCALE = Scale(models=3, fingers=4, shown=2, narrow=True)
 CLIENTS = 3
