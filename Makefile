@@ -43,7 +43,7 @@ imports: $(VENV)/.test ## Who may import whom
 test: lint types imports ## Lint, types, import rules and all tests
 	$(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
-soak: $(VENV)/.test ## The tests that take hours: faults in every phase of a training
+soak: $(VENV)/.test ## The tests that take hours: faults in every phase, promotions under load
 	$(BIN)/pytest -m soak
 
 evaluate: $(VENV)/.test ## Measure the shipped model on the sets under WHORL_DATASETS

@@ -86,17 +86,20 @@ def inference_function(encoder: keras.Model) -> Callable[[FloatArray], FloatArra
 
 
 def _compiled_by_tensorflow(forward: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """One graph a shape, made on demand: TensorFlow warns where it has to discover new shapes."""
+    """One graph for every batch size, made on demand: to trace each of them apart takes longer
+    than all else of loading a model, in Python, while requests wait for their turn in it.
+    """
     import tensorflow as tf
 
     traced = tf.function(forward)
 
     @cache
-    def of_shape(shape: tuple[int, ...]) -> Callable[[Any], Any]:
-        graph: Callable[[Any], Any] = traced.get_concrete_function(tf.TensorSpec(shape, tf.float32))
+    def of_sample(shape: tuple[int, ...]) -> Callable[[Any], Any]:
+        spec = tf.TensorSpec((None, *shape), tf.float32)
+        graph: Callable[[Any], Any] = traced.get_concrete_function(spec)
         return graph
 
-    return lambda x: of_shape(x.shape)(tf.constant(x, tf.float32))
+    return lambda x: of_sample(x.shape[1:])(tf.constant(x, tf.float32))
 
 
 def _compiled_by_jax(encoder: keras.Model) -> Callable[[Any], Any]:

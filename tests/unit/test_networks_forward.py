@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import keras
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -79,3 +82,24 @@ def test_the_function_of_an_encoder_follows_its_weights() -> None:
         weights = factor * np.arange(6, dtype=np.float32).reshape(3, 2)
         encoder.set_weights([weights])
         np.testing.assert_allclose(run(inputs), weights, rtol=1e-6)
+
+
+class Traced(keras.layers.Layer):  # type: ignore[misc]
+    """Counts how often it is taken into a graph."""
+
+    times = 0
+
+    def call(self, inputs: Any) -> Any:
+        self.times += 1
+        return 2.0 * inputs
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="others compile a shape each")
+def test_one_graph_does_for_all_batch_sizes() -> None:
+    seen, layer = keras.Input((3,)), Traced()
+    run = inference_function(keras.Model(seen, layer(seen)))
+    built = layer.times
+    for count in (1, 2, 4, 32):
+        inputs = np.random.default_rng(count).random((count, 3), np.float32)
+        np.testing.assert_array_equal(run(inputs), 2.0 * inputs)
+    assert layer.times == built + 1
