@@ -7,7 +7,7 @@ LOCK := constraints.txt pyproject.toml
 
 .DEFAULT_GOAL := help
 .PHONY: help serve test soak lint types imports evaluate side-by-side compare-encoders \
-	training-speed recipes recipe-variants walkthrough shipped-model clean
+	training-speed retraining recipes recipe-variants walkthrough shipped-model clean
 
 help: ## Show what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -58,6 +58,9 @@ compare-encoders: $(VENV)/.test ## Train variants of the encoder alike and measu
 
 training-speed: $(VENV)/.test ## Images a second of making prints, of the training step, of both
 	$(BIN)/python -m app.cli.training_speed
+
+retraining: $(VENV)/.test ## Tune the shipped model to a public sensor and measure it, for docs/retraining.md
+	$(BIN)/python -m app.cli.retraining
 
 recipes: $(VENV)/.test ## Train every recipe and its original over three seeds, write docs/recipes.md
 	$(BIN)/whorl recipes run all

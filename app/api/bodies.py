@@ -272,6 +272,13 @@ class TrainBody(Body):
         max_length=MAX_DATASETS,
         description="Ids of uploaded data sets; `data` need not be given then.",
     )
+    benchmark: list[Annotated[str, Field(pattern=HEX)]] | None = Field(
+        None,
+        min_length=1,
+        max_length=MAX_DATASETS,
+        description="Ids of uploaded data sets that a training on own prints is judged on, instead "
+        "of the part that is held out of them; nobody whom they show is learned from.",
+    )
     synthetic_share: float | None = Field(
         None,
         ge=0,

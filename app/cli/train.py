@@ -41,6 +41,13 @@ def train(
         list[str] | None,
         typer.Option(help="Id of an uploaded data set to learn from; several times for several."),
     ] = None,
+    benchmark: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Id of an uploaded data set to be judged on, of other persons; several times for "
+            "several. Else a part of --folder or --dataset is held out."
+        ),
+    ] = None,
     synthetic_share: Annotated[
         float | None,
         typer.Option(help="Of the fingers of --folder or --dataset, those generated; 0 to 0.9."),
@@ -103,6 +110,7 @@ def train(
         prints=prints,
         transfer=transfer,
         datasets=dataset or None,
+        benchmark=benchmark or None,
         synthetic_share=synthetic_share,
     )
     screen = console()

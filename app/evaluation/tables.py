@@ -53,11 +53,11 @@ def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "".join(f"| {' | '.join(row)} |\n" for row in (head, rule, *rows))
 
 
-def percent(rate: float | None, interval: Interval | None = None) -> str:
+def percent(rate: float | None, interval: Interval | None = None, digits: int = 1) -> str:
     """A rate with its interval."""
     if rate is None:
         return "too few pairs"
-    text = f"{100 * rate:.1f} %"
+    text = f"{100 * rate:.{digits}f} %"
     if interval is None:
         return text
     return f"{text} ({100 * interval[0]:.1f}-{100 * interval[1]:.1f})"

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -206,16 +207,17 @@ def fit(
 
 
 @contextmanager
-def _frozen(encoder: keras.Model, beginnings: tuple[str, ...]) -> Iterator[None]:
-    """Keep the layers whose names begin like this as they are, for a while.
+def _frozen(encoder: keras.Model, patterns: tuple[str, ...]) -> Iterator[None]:
+    """Keep the layers with such names as they are, for a while.
 
     Raises:
-        ValueError: no layer's name begins so.
+        ValueError: no layer has such a name.
     """
-    kept = [layer for layer in encoder.layers if layer.name.startswith(beginnings)]
-    unknown = [one for one in beginnings if not any(k.name.startswith(one) for k in kept)]
+    found = {one: [k for k in encoder.layers if fnmatchcase(k.name, one)] for one in patterns}
+    unknown = [pattern for pattern, layers_of in found.items() if not layers_of]
     if unknown:
-        raise ValueError(f"no layer's name begins with {', '.join(unknown)}")
+        raise ValueError(f"no layer's name is like {', '.join(unknown)}")
+    kept = [layer for layers_of in found.values() for layer in layers_of]
     for layer in kept:
         layer.trainable = False
     try:

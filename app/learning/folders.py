@@ -182,6 +182,24 @@ def split_subjects(read: LabelledSamples, share: float) -> tuple[LabelledSamples
     return read.of(learned), read.of(frozenset(read.subjects) - learned)
 
 
+def without_subjects(read: LabelledSamples, others: LabelledSamples) -> LabelledSamples:
+    """What is left to learn from when nobody of some other samples is.
+
+    Raises:
+        InvalidInput: fewer than ``MINIMUM_FINGERS`` fingers with two samples
+            (``too_few_fingers``).
+    """
+    learned = read.of(frozenset(read.subjects) - frozenset(others.subjects))
+    count = sum(len(rows) > 1 for rows in _by_finger(learned.fingers).values())
+    if count < MINIMUM_FINGERS:
+        raise InvalidInput(
+            f"{count} fingers with two usable images or more are of nobody in the benchmark, "
+            f"training needs at least {MINIMUM_FINGERS}; a benchmark must show other persons",
+            slug="too_few_fingers",
+        )
+    return learned
+
+
 def place_of(subject: str) -> float:
     """A subject's fixed place in 0..1; a split learns from those below a bound."""
     return int.from_bytes(hashlib.sha256(subject.encode()).digest()[:8], "big") / 2**64

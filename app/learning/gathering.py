@@ -7,7 +7,12 @@ from typing import Any
 
 from app.learning.batches import PairSource
 from app.learning.contest import gather_site
-from app.learning.folders import FolderPairs, split_subjects
+from app.learning.folders import (
+    FolderPairs,
+    LabelledSamples,
+    split_subjects,
+    without_subjects,
+)
 from app.learning.known_subjects import FACT, NOBODY, KnownSubjects
 from app.learning.mixed_pairs import MixedPairs, synthetic_count
 from app.learning.order import BaseModel, Order, network_of
@@ -16,6 +21,7 @@ from app.learning.prints import Fingers, grow_fingers
 from app.learning.progress import Phases
 from app.learning.recipes import BENCHMARK_SEED, Recipe
 from app.learning.site_data import SiteData, told_of_labels
+from app.learning.varied_pairs import VariedPairs
 from app.learning.views import ViewPool
 
 LEARNED_SHARE = 0.7
@@ -100,19 +106,20 @@ def _gather_own(
     """What is learned from, the site's fingers that are not, and what the manifest says of both."""
     recipe = order.recipe
     read = own.read(recipe.preparation, phases.begin("reading images"))
-    learned, kept = split_subjects(read, LEARNED_SHARE)
+    learned, kept, known = _parted(order, read, base.known, phases)
     report, pose = phases.begin("aligning impressions"), network_of(base.pose)
     aligned = FolderPairs(learned, base.encoder, recipe.matching, pose, report)
     report, champion = phases.begin("checking labels"), base.judged_by(recipe)
-    site = gather_site(champion, kept, base.known, (learned, aligned.gallery), report)
+    site = gather_site(champion, kept, known, (learned, aligned.gallery), report)
     phases.noted(told_of_labels(site.labels))
-    pairs: PairSource = aligned
+    pairs: PairSource = VariedPairs(aligned, recipe.variation)
     synthetic = synthetic_count(len(pairs), order.synthetic_share)
     if synthetic:
         population = replace(recipe.population, training=synthetic)
         fingers = grow(replace(recipe, population=population), 0, phases)
         pairs = MixedPairs(pairs, _pool(fingers, recipe, phases))
     begun_with = NOBODY if order.from_scratch else base.known
+    spared = [] if order.benchmark is None else order.benchmark.ids
     told = own.facts | {
         "images": len(read.samples),
         "fingers": len(set(read.fingers)),
@@ -120,6 +127,18 @@ def _gather_own(
         "held_out_fingers": len(set(kept.fingers)),
         "synthetic_fingers": synthetic,
         "skipped": len(read.skipped),
-        FACT: begun_with.and_also(KnownSubjects.of_split(learned)).to_dict(),
+        FACT: begun_with.and_also(KnownSubjects.of_split(learned, spared)).to_dict(),
     }
-    return pairs, site, told
+    return pairs, site, told | ({"benchmark": spared} if spared else {})
+
+
+def _parted(
+    order: Order, read: LabelledSamples, known: KnownSubjects, phases: Phases
+) -> tuple[LabelledSamples, LabelledSamples, KnownSubjects]:
+    """What is learned from, what is judged on, and of whom of these the champion has learned."""
+    if order.benchmark is None:
+        return *split_subjects(read, LEARNED_SHARE), known
+    report = phases.begin("reading the benchmark")
+    kept = order.benchmark.read(order.recipe.preparation, report)
+    spared = known.spares(order.benchmark.ids)
+    return without_subjects(read, kept), kept, NOBODY if spared else known

@@ -12,7 +12,7 @@ from app.core.params import MatchingParams, PreparationParams
 from app.learning.contest import ChampionInService, PrintModel
 from app.learning.fit import new_encoder
 from app.learning.known_subjects import NOBODY, KnownSubjects
-from app.learning.own_prints import OwnPrints
+from app.learning.own_prints import DatasetData, OwnPrints
 from app.learning.pose import TrainedPose
 from app.learning.recipes import Prints, Recipe
 from app.matching.calibration import Calibration
@@ -51,6 +51,8 @@ class Order:
         base: the champion, None where there is none yet.
         from_scratch: whether to start from fresh weights although there is a champion.
         own: real images; None means synthetic prints alone.
+        benchmark: real images to be judged on, and whose subjects are not learned from; without
+            them a part of ``own`` is held out.
         synthetic_share: of the fingers of a training on real images, those that are synthetic.
         backup: where contact sheets and the fit's state after every epoch are kept, to resume.
         prints: where synthetic impressions are made; "auto" is the device if that is a GPU.
@@ -61,6 +63,7 @@ class Order:
     base: BaseModel | None = None
     from_scratch: bool = False
     own: OwnPrints | None = None
+    benchmark: DatasetData | None = None
     synthetic_share: float = 0.0
     backup: Path | None = None
     prints: Prints = "auto"

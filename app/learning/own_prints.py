@@ -68,6 +68,11 @@ class DatasetData:
     sets: Sequence[tuple[Dataset, DatasetImages]]
 
     @property
+    def ids(self) -> list[str]:
+        """Of the data sets."""
+        return [dataset.id for dataset, _ in self.sets]
+
+    @property
     def may_be_shown(self) -> bool:
         """They are sealed, and gone when their data set is deleted."""
         return False
@@ -75,7 +80,7 @@ class DatasetData:
     @property
     def facts(self) -> dict[str, Any]:
         """See ``OwnPrints``."""
-        return {"kind": "datasets", "datasets": [dataset.id for dataset, _ in self.sets]}
+        return {"kind": "datasets", "datasets": self.ids}
 
     def read(self, params: PreparationParams, report: Report | None) -> LabelledSamples:
         """See ``OwnPrints``."""

@@ -30,8 +30,9 @@ class Schedule(Params):
         learning_rate: peak of the cosine schedule, reached after ``warmup_steps``.
         neighbours: how many of the fingers that look most alike to the encoder, as the fit begins,
             each drawn finger brings along into the batch, see ``neighbourhood.Neighbourhood``.
-        frozen: layers whose names begin with one of these are kept as they are. Early ones cost
-            half of a step and change little once they are trained.
+        frozen: layers with a name like one of these shell patterns are kept as they are. Early
+            ones cost half of a step and change little once they are trained; without all
+            kernels but the last there is little to learn by heart from few fingers.
     """
 
     steps: int = 3600
@@ -86,6 +87,21 @@ class PoseNoise(Params):
     shift_px: float = 9.0
     common_rotation_deg: float = 20.0
     upright: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Variation(Params):
+    """How pairs of a site's own prints are varied, see ``varied_pairs``; not at all by default.
+
+    Attributes:
+        mirrored: whether every finger is shown mirrored too, as a finger of its own.
+        stretch: greatest change of each entry of the 2x2 matrix that bends both impressions alike.
+        partial_share: of the pairs, those of which one impression is cut along a line.
+    """
+
+    mirrored: bool = False
+    stretch: float = 0.0
+    partial_share: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +182,7 @@ class Recipe:
     schedule: Schedule = field(default_factory=Schedule)
     contrast: ContrastParams = field(default_factory=ContrastParams)
     noise: PoseNoise = field(default_factory=PoseNoise)
+    variation: Variation = field(default_factory=Variation)
     pose: PoseSchedule = field(default_factory=PoseSchedule)
     refinement: Refinement | None = None
 
@@ -196,6 +213,7 @@ class Recipe:
             "schedule": self.schedule.to_dict(),
             "contrast": self.contrast.to_dict(),
             "noise": self.noise.to_dict(),
+            "variation": self.variation.to_dict(),
             "pose": self.pose.to_dict(),
             "refinement": None if self.refinement is None else self.refinement.to_dict(),
         }
@@ -210,7 +228,7 @@ PRINT_RECIPES: tuple[Recipe, ...] = (
                 steps=800,
                 steps_per_epoch=50,
                 neighbours=3,
-                frozen=("stem", "stage1"),
+                frozen=("stem*", "stage1*"),
                 learning_rate=5e-4,
                 warmup_steps=20,
                 seed=2,
@@ -229,6 +247,23 @@ PRINT_RECIPES: tuple[Recipe, ...] = (
         ),
         contrast=SERVED_CONTRAST,
         noise=SERVED_NOISE,
+        pose=PoseSchedule(steps=0),
+    ),
+    Recipe(
+        "fine-tune",
+        "the model in service tuned to a site's own captures, in minutes; see docs/retraining.md",
+        population=Population(training=64, held_out=48, calibration=800, seed=30_000),
+        schedule=Schedule(
+            steps=60,
+            steps_per_epoch=10,
+            batch_fingers=35,
+            learning_rate=1e-3,
+            warmup_steps=10,
+            frozen=("*_conv",),
+        ),
+        contrast=SERVED_CONTRAST,
+        noise=SERVED_NOISE,
+        variation=Variation(mirrored=True, stretch=0.1, partial_share=0.3),
         pose=PoseSchedule(steps=0),
     ),
 )

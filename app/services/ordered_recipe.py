@@ -21,6 +21,7 @@ ONLY_FOR_PRINTS = (
     "batch_fingers",
     "calibration_fingers",
     "datasets",
+    "benchmark",
     "synthetic_share",
 )
 

@@ -111,7 +111,7 @@ def submit_training(
         resolve(spec.folder)
     job = Job(new_id(), KIND, JobState.QUEUED, spec.to_dict(), created_ms=now_ms())
     with store.write() as tx:
-        for dataset_id in spec.datasets or ():
+        for dataset_id in [*(spec.datasets or ()), *(spec.benchmark or ())]:
             existing_dataset(tx, dataset_id)
         if spec.data == "enrolled":
             existing_gallery(tx, spec.gallery or DEFAULT_GALLERY)
@@ -126,6 +126,7 @@ def submit_training(
                 data=spec.data,
                 folder=spec.folder,
                 datasets=spec.datasets,
+                benchmark=spec.benchmark,
                 gallery=spec.gallery,
                 promote=spec.promote,
             )

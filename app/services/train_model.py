@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -133,6 +134,7 @@ def _train_prints(
         champion.model,
         from_scratch=spec.base == "scratch",
         own=_own_prints(tools, spec),
+        benchmark=None if spec.benchmark is None else _datasets(tools, spec.benchmark),
         synthetic_share=spec.synthetic_share or 0.0,
         backup=tools.work,
         prints=spec.prints,
@@ -224,9 +226,12 @@ def _own_prints(tools: Training, spec: TrainingSpec) -> OwnPrints | None:
     if spec.folder is not None:
         return FolderData(tools.folders.resolve(spec.folder), spec.pattern, spec.dpi)
     if spec.datasets is not None:
-        ids = spec.datasets
-        return DatasetData([open_dataset(tools.store, tools.dataset_files, one) for one in ids])
+        return _datasets(tools, spec.datasets)
     return _enrolled(tools, spec) if spec.data == "enrolled" else None
+
+
+def _datasets(tools: Training, ids: Sequence[str]) -> DatasetData:
+    return DatasetData([open_dataset(tools.store, tools.dataset_files, one) for one in ids])
 
 
 def _enrolled(tools: Training, spec: TrainingSpec) -> EnrolledData:

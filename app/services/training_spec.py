@@ -72,6 +72,8 @@ class TrainingSpec:
         prints: where synthetic impressions are made: by the host's processors ahead of the step, or
             by the network's device as part of it; "auto" is the device if that is a GPU.
         datasets: ids of the uploaded data sets.
+        benchmark: ids of uploaded data sets that own prints are judged on, instead of a part that
+            is held out; nobody whom they show is learned from.
         synthetic_share: of the fingers of a training on own prints, those that are synthetic.
         gallery: whose enrolled samples; None means the default one.
         minimum_quality, samples_per_person: which of them, see ``enrolled_prints.EnrolledData``.
@@ -95,6 +97,7 @@ class TrainingSpec:
     recipe_data: dict[str, Any] | None = None
     transfer: str | None = None
     datasets: list[str] | None = None
+    benchmark: list[str] | None = None
     synthetic_share: float | None = None
     gallery: str | None = None
     minimum_quality: int | None = None
@@ -161,15 +164,26 @@ class TrainingSpec:
         if self.pattern is not None:
             _check_pattern(self.pattern)
         if self.datasets is not None:
-            _check_datasets(self.datasets)
+            _check_datasets("datasets", self.datasets)
+        if self.benchmark is not None:
+            self._check_benchmark(self.benchmark)
         if self.synthetic_share is not None:
             _check_share(self.synthetic_share, self.data)
 
+    def _check_benchmark(self, ids: list[str]) -> None:
+        _check_datasets("benchmark", ids)
+        if self.data == "synthetic":
+            raise _invalid("a benchmark is for own prints", "benchmark")
+        if not ids:
+            raise _invalid("benchmark must name a data set", "benchmark")
+        if set(ids) & set(self.datasets or ()):
+            raise _invalid("no data set can be learned from and judged on", "benchmark")
 
-def _check_datasets(ids: Any) -> None:
+
+def _check_datasets(name: str, ids: Any) -> None:
     good = isinstance(ids, list) and len(ids) <= MAX_DATASETS
     if not good or not all(isinstance(one, str) for one in ids) or len(set(ids)) < len(ids):
-        raise _invalid(f"datasets must be ids, each once, {MAX_DATASETS} at most", "datasets")
+        raise _invalid(f"{name} must be ids, each once, {MAX_DATASETS} at most", name)
 
 
 def _check_share(share: Any, data: Data) -> None:

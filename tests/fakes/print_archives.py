@@ -10,11 +10,13 @@ from collections.abc import Mapping
 from tests.fakes.prints import print_png
 
 
-def drawn_prints(fingers: int = 5, captures: int = 2, dpi: int | None = 500) -> dict[str, bytes]:
-    """Files by name, like "2_1.png" for the first capture of finger 2."""
+def drawn_prints(
+    fingers: int = 5, captures: int = 2, dpi: int | None = 500, *, first: int = 0
+) -> dict[str, bytes]:
+    """Files by name, like "2_1.png" for the first capture of finger 2; those after ``first``."""
     return {
         f"{finger + 1}_{capture + 1}.png": print_png(finger, capture, dpi)
-        for finger in range(fingers)
+        for finger in range(first, first + fingers)
         for capture in range(captures)
     }
 

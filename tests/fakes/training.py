@@ -38,7 +38,7 @@ TINY = Recipe(
     schedule=Schedule(6, 2, 4, 2e-3, 1, 1e-3, 1),
     pose=PoseSchedule(steps=2, batch=4, impressions=4),
     refinement=Refinement(
-        Schedule(2, 1, 4, 1e-3, 0, 1e-3, 2, neighbours=1, frozen=("stem",)),
+        Schedule(2, 1, 4, 1e-3, 0, 1e-3, 2, neighbours=1, frozen=("stem*",)),
         ContrastParams(min_overlap_cells=10.0, shift_cells=1),
         PoseNoise(upright=True),
     ),

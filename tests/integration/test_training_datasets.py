@@ -11,11 +11,11 @@ import pytest
 
 from app.bootstrap.datasets import dataset_tools
 from app.bootstrap.home import Home
-from app.core.errors import NotFound
+from app.core.errors import InvalidInput, NotFound
 from app.core.params import PreparationParams
 from app.core.records import JobState, Person, StoredImage, Template
 from app.learning import gathering
-from app.learning.folders import LabelledSamples, split_subjects
+from app.learning.folders import LabelledSamples, split_subjects, without_subjects
 from app.learning.known_subjects import KnownSubjects
 from app.learning.mixed_pairs import MixedPairs, synthetic_count
 from app.learning.own_prints import DatasetData
@@ -88,6 +88,19 @@ def test_a_model_learns_from_data_sets_with_synthetic_prints_mixed_in(
     assert_labels_were_looked_at(settings, job_id)
     assert "training.png" in manifest.files
     assert not {"samples.png", "genuine-pairs.png", "impostor-pairs.png"} & set(manifest.files)
+    assert data["learned_up_to"]["subject"] + data["learned_up_to"]["finger"] > 0
+
+    judged_on = add(settings, home, zip_bytes(drawn_prints(4, first=20)))
+    order_of = {"data": "datasets", "datasets": [first], "benchmark": [judged_on], "steps": 1}
+    job_id = order(home, **order_of)
+    work(settings)
+    job = stored(home, job_id)
+    assert (job.state, job.problem) == (JobState.SUCCEEDED, None)
+    assert job.result is not None
+    data = home.registry.verify(job.result["model_id"]).training["data"]
+    assert (data["learned_fingers"], data["held_out_fingers"]) == (4, 4)
+    assert (data["benchmark"], data["learned_up_to"]["spared"]) == ([judged_on], [judged_on])
+    assert "site" in job.result["evaluations"]
     delete_dataset(dataset_tools(settings, home), ACTOR, first)
     with pytest.raises(NotFound):
         order(home, data="datasets", datasets=[first])
@@ -127,6 +140,20 @@ def keep_samples(home: Home) -> None:
                     Template(one, "default", person.id, 2, 80, (), *facts),
                     StoredImage(one, print_png(number, capture), 500.0),
                 )
+
+
+def test_nobody_in_the_benchmark_is_learned_from(settings: Settings, home: Home) -> None:
+    everybody = add(settings, home, zip_bytes(drawn_prints(8)))
+    judged_on = add(settings, home, zip_bytes(drawn_prints(4)))
+    known, others = read(home, everybody), read(home, judged_on)
+    left = without_subjects(known, others)
+    assert set(left.fingers) == set(known.fingers) - set(others.fingers)
+    with pytest.raises(InvalidInput) as refused:
+        without_subjects(others, known)
+    assert refused.value.slug == "too_few_fingers"
+    assert "other persons" in refused.value.detail
+    with pytest.raises(NotFound):
+        order(home, data="datasets", datasets=[everybody], benchmark=["0" * 26])
 
 
 def spare() -> dict[str, bytes]:

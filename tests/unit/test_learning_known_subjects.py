@@ -86,7 +86,30 @@ def test_a_set_that_the_champion_may_know_is_left_out_and_the_report_says_so(cou
     assert f"may have learned from {fingers} of {fingers} held-out fingers" in reason.reason
 
 
-@pytest.mark.parametrize("unit", ["subject", "finger"])
-def test_either_bound_excludes(unit: str) -> None:
+@pytest.mark.parametrize("bounds", [(1.0, 0.0), (0.0, 1.0)])
+def test_either_bound_excludes(bounds: tuple[float, float]) -> None:
     part = labelled(people(5))
-    assert len(KnownSubjects(**{unit: 1.0}).strangers(part)) == 0
+    assert len(KnownSubjects(*bounds).strangers(part)) == 0
+
+
+SETS = st.frozensets(st.sampled_from("abc"))
+
+
+@given(SETS, SETS)
+def test_a_line_spares_what_all_its_trainings_spared(
+    one: frozenset[str], two: frozenset[str]
+) -> None:
+    first, second = KnownSubjects(0.5, 0.0, one), KnownSubjects(0.7, 0.0, two)
+    assert first.and_also(second) == KnownSubjects(0.7, 0.0, one & two)
+    assert NOBODY.and_also(first) == first
+    assert NOBODY.spares("abc")
+    assert first.spares(one)
+    assert first.spares("abc") == (one == frozenset("abc"))
+    assert KnownSubjects.of_manifest({"data": {FACT: first.to_dict()}}, "parent") == first
+
+
+@pytest.mark.parametrize("spared", ["abc", [1], None])
+def test_a_list_that_is_none_spares_nobody(spared: object) -> None:
+    told = {"subject": 0.1, "finger": 0.0, "spared": spared}
+    known = KnownSubjects.of_manifest({"data": {FACT: told}}, "parent")
+    assert known == KnownSubjects(1.0, 1.0)
