@@ -206,10 +206,12 @@ def _check_quiet(store: Store) -> None:
     """A model that is just being published, or was and waits for its promotion, is not pruned."""
     from app.services.jobs import list_jobs
 
-    at_work = [job.id for job in list_jobs(store, None, 1000) if job.worker and not job.state.ended]
+    at_work = [job for job in list_jobs(store, None, 1000) if job.worker and not job.state.ended]
     if at_work:
         raise InvalidInput(
-            f"job {at_work[0]} is training a model; prune when it has ended", slug="job_running"
+            f"job {at_work[0].id} ({at_work[0].kind}) is at work and may need a model; prune when "
+            "it has ended",
+            slug="job_running",
         )
 
 

@@ -25,8 +25,11 @@ log = logging.getLogger(__name__)
 class Patience:
     """Since when a job has been free for anybody to claim, by this process's own clock.
 
+    A quarter of it is enough where a lease ran out: whoever is there, and idle, looks every second,
+    and nobody is about to start that has not let go of a dead worker's jobs first.
+
     Attributes:
-        most_s: so long others may take to come for it.
+        most_s: so long others may take to come for a job in the queue.
     """
 
     most_s: float = 0.0
@@ -41,7 +44,8 @@ class Patience:
             return True
         if self._seen != (job.id, job.fence):
             self._seen, self._since_s = (job.id, job.fence), time.monotonic()
-        return time.monotonic() - self._since_s < self.most_s
+        most_s = self.most_s if job.state is JobState.QUEUED else self.most_s / 4
+        return time.monotonic() - self._since_s < most_s
 
 
 def is_reembedded(hands: OwnHands, patience: Patience, candidate: str) -> bool:

@@ -367,7 +367,7 @@ def test_patience_begins_anew_where_a_worker_had_the_job(
     assert later.look() == "a"  # at work
     with later.store.write() as tx:
         tx.jobs.release("w1", {"slug": "worker_died", "detail": "it was killed"}, now_ms())
-    for clock[0], served in ((300.0, "a"), (309.0, "a"), (310.0, "b")):
+    for clock[0], served in ((300.0, "a"), (302.0, "a"), (302.5, "b")):
         assert later.look() == served
     assert later.job(job.id).attempt == 2
 
