@@ -11,7 +11,7 @@ from typing import Any
 
 from app.core.clock import now_ms
 from app.core.errors import Cancelled, LeaseLost, Overloaded, WhorlError
-from app.core.ports import LiveModels, Store
+from app.core.ports import LiveModels, Store, Transaction
 from app.core.records import Job, JobState
 from app.imaging.decode import ImageLimits
 from app.services.jobs import LEASE_MS
@@ -50,7 +50,8 @@ def carry_out(tools: Reembedding, job: Job, sink: Sink) -> Callable[[], None]:
 
     Raises:
         ModelRefused, NotFound: the model cannot be loaded.
-        Cancelled, LeaseLost: raised by the sink to stop, or the job is another worker's.
+        Cancelled, LeaseLost: raised by the sink to stop, or the job was cancelled or is another
+            worker's.
     """
     sink({"phase": "loading the model"})
     model = tools.models.get(model_of(job))
@@ -76,18 +77,32 @@ def carry_out(tools: Reembedding, job: Job, sink: Sink) -> Callable[[], None]:
         tools.limits,
         told,
         models=tools.models,
-        guard=lambda tx: tx.jobs.check_fence(job),
+        guard=lambda tx: _require_wanted(tx, job),
     )
 
     def finish() -> None:
         with tools.store.write() as tx:
             tx.jobs.check_fence(job)
-            stored = tx.jobs.get(job.id)
-            cancelled = stored is not None and stored.state is JobState.CANCELLING
-            state = JobState.CANCELLED if cancelled else JobState.SUCCEEDED
+            state = JobState.CANCELLED if _is_cancelled(tx, job) else JobState.SUCCEEDED
             tx.jobs.finish(job, state, now_ms(), result=result)
 
     return finish
+
+
+def _require_wanted(tx: Transaction, job: Job) -> None:
+    """Make sure that descriptors may be stored: the model may be deleted once nobody wants it.
+
+    Raises:
+        Cancelled, LeaseLost: they may not.
+    """
+    tx.jobs.check_fence(job)
+    if _is_cancelled(tx, job):
+        raise Cancelled("the job was cancelled")
+
+
+def _is_cancelled(tx: Transaction, job: Job) -> bool:
+    stored = tx.jobs.get(job.id)
+    return stored is not None and stored.state is JobState.CANCELLING
 
 
 def _progress(done: int, of: int, images_per_s: float) -> dict[str, Any]:
