@@ -147,12 +147,10 @@ def test_an_api_killed_while_it_re_embeds_goes_on_after_its_restart(
         job = made.promote(client)
         job.until_logged(FIRST, STEP_S)
         made.live.kill()
-        killed_s = time.monotonic()
         made.live.start()
         with made.live.client() as again:
             job = LiveJob(made.live, again, job.id)
             job.taken_up_or_ended(2, TAKEN_UP_S)
-            assert time.monotonic() - killed_s < TAKEN_UP_S
             made.check_promoted_once(again, job)
 
 
