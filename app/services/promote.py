@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from app.core.errors import Conflict, NotFound, WhorlError
 from app.core.ports import Store, Transaction
-from app.core.records import ModelAlias
+from app.core.records import JobState, ModelAlias
 from app.services import audit
 from app.services.context import Actor
 from app.services.reembedding_order import cancel_reembedding, order_reembedding
@@ -113,8 +113,9 @@ def propose(tx: Transaction, actor: Actor, model_id: str) -> str | None:
     """
     if tx.aliases.get(ModelAlias.CHAMPION) == model_id:
         raise Conflict(f"model {model_id!r} is in service already", slug="already_champion")
-    if tx.aliases.get(ModelAlias.CANDIDATE) == model_id:
-        return tx.aliases.job_of(ModelAlias.CANDIDATE)
+    job = tx.aliases.job_of(ModelAlias.CANDIDATE)
+    if tx.aliases.get(ModelAlias.CANDIDATE) == model_id and not _has_come_to_nothing(tx, job):
+        return job
     cancel_reembedding(tx, but_for=model_id)
     served = tx.aliases.get(ModelAlias.PREVIOUS) == model_id
     job = None if served else order_reembedding(tx, model_id)
@@ -122,6 +123,13 @@ def propose(tx: Transaction, actor: Actor, model_id: str) -> str | None:
     facts = {} if job is None else {"job": job}
     tx.audit.record(audit.event(actor, "model.promotion_requested", model_id, **facts))
     return job
+
+
+def _has_come_to_nothing(tx: Transaction, job_id: str | None) -> bool:
+    """Whether a candidate is about to be given up for its job."""
+    job = None if job_id is None else tx.jobs.get(job_id)
+    ends = (JobState.FAILED, JobState.CANCELLED, JobState.CANCELLING)
+    return job is not None and job.state in ends
 
 
 def order_missing(store: Store, model_id: str) -> str | None:

@@ -10,6 +10,7 @@ enrolled meanwhile is caught up with afterwards.
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
@@ -186,13 +187,15 @@ def _index(serving: Serving, model: LoadedModel) -> None:
 
 
 def _reembed_few(serving: Serving, model: LoadedModel) -> bool:
-    """Embed some of what the model lacks; whether there was more than that."""
-    given = 0
+    """Embed some of what the model lacks; whether there may be more than that."""
+    given, began_s = 0, time.monotonic()
 
     def told(done: int, _: int) -> None:
-        nonlocal given
+        nonlocal given, began_s
         given = done
         log.info("model %s has caught up with %d kept images", model.id, done)
+        serving.rest(time.monotonic() - began_s)
+        began_s = time.monotonic()
 
     def should_stop() -> bool:
         wanted = _candidate(serving) in (None, model.id)

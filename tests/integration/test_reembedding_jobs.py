@@ -249,6 +249,23 @@ def test_a_promotion_that_was_given_up_can_be_asked_for_again(service: Service) 
     assert service.look() == "b"
 
 
+@pytest.mark.parametrize("at_work", [False, True], ids=["waiting", "at work"])
+def test_a_wish_that_comes_after_a_cancellation_holds(service: Service, at_work: bool) -> None:
+    later = waiting(service)
+    first = later.ask_for("b")
+    assert first is not None
+    job = later.claim() if at_work else None
+    cancel_job(later.store, ACTOR, first)
+    second = later.ask_for("b")
+    assert second != first
+    assert later.look() == "a"
+    if job is not None:
+        later.carry_out(job)
+    later.carry_out(later.claim())
+    assert later.look() == "b"
+    assert "model.refused" not in actions(later.store)
+
+
 def claimed(tx: Transaction) -> Job:
     job = tx.jobs.claim("w1", [KIND], now_ms(), 60_000)
     assert job is not None

@@ -208,6 +208,13 @@ def test_requests_have_their_turn_between_batches(
 
     assert follow_aliases(replace(service.serving, rest=rest))
     assert rested == [(1, True), (2, True), (3, True)]
+    enrol(service.ctx, "eve", 5, gallery=KEPT)
+    service.go_back()
+    enrol(service.ctx, "fay", 6, 7, gallery=KEPT)
+    service.shelf.activate(service.shelf.get("b"))
+    rested.clear()
+    catch_up(replace(service.serving, rest=rest))
+    assert len(rested) == 2
 
 
 def test_another_wish_does_not_wait_for_a_long_re_embedding(

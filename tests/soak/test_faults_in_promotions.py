@@ -34,6 +34,19 @@ def by_step(step: str) -> str:
     return step.removeprefix("phase: ").split(" of ")[0]
 
 
+@contextmanager
+def under_way(
+    folder: Path, prints: Prints, step: str | None, *, worker: bool = True
+) -> Iterator[tuple[Site, LiveJob]]:
+    """A site, and a promotion that has come to this step; None: it has just been asked for."""
+    with site(folder, worker=worker) as made, made.live.client() as client:
+        made.enrol(client, prints)
+        job = made.promote(client)
+        if step is not None:
+            job.until_logged(step, STEP_S)
+        yield made, job
+
+
 @pytest.mark.parametrize("fault", [signal.SIGKILL, signal.SIGSTOP], ids=lambda fault: fault.name)
 @pytest.mark.parametrize("step", STEPS, ids=by_step)
 def test_a_fault_of_the_worker_costs_an_attempt_and_nothing_else(
@@ -120,9 +133,7 @@ def check_goes_on_after_a_restart(made: Site, job: LiveJob) -> None:
 def test_an_api_killed_while_it_loads_the_candidate_promotes_it_after_its_restart(
     tmp_path: Path, prints: Prints, after_s: float
 ) -> None:
-    with site(tmp_path) as made, made.live.client() as client:
-        made.enrol(client, prints)
-        job = made.promote(client)
+    with under_way(tmp_path, prints, None) as (made, job):
         time.sleep(after_s)
         check_goes_on_after_a_restart(made, job)
 
@@ -131,10 +142,7 @@ def test_an_api_killed_while_it_loads_the_candidate_promotes_it_after_its_restar
 def test_an_api_killed_between_the_last_batch_and_the_swap_promotes_after_its_restart(
     tmp_path: Path, prints: Prints, after_s: float
 ) -> None:
-    with site(tmp_path) as made, made.live.client() as client:
-        made.enrol(client, prints)
-        job = made.promote(client)
-        job.until_logged(LAST, STEP_S)
+    with under_way(tmp_path, prints, LAST) as (made, job):
         time.sleep(after_s)
         check_goes_on_after_a_restart(made, job)
 
@@ -142,24 +150,19 @@ def test_an_api_killed_between_the_last_batch_and_the_swap_promotes_after_its_re
 def test_an_api_killed_while_it_re_embeds_goes_on_after_its_restart(
     tmp_path: Path, prints: Prints
 ) -> None:
-    with site(tmp_path, worker=False) as made, made.live.client() as client:
-        made.enrol(client, prints)
-        job = made.promote(client)
-        job.until_logged(FIRST, STEP_S)
+    with under_way(tmp_path, prints, FIRST, worker=False) as (made, job):
         made.live.kill()
         made.live.start()
         with made.live.client() as again:
-            job = LiveJob(made.live, again, job.id)
-            job.taken_up_or_ended(2, TAKEN_UP_S)
-            made.check_promoted_once(again, job)
+            same = LiveJob(made.live, again, job.id)
+            same.taken_up_or_ended(2, TAKEN_UP_S)
+            made.check_promoted_once(again, same)
 
 
 def test_an_api_killed_in_every_attempt_gives_the_promotion_up(
     tmp_path: Path, prints: Prints
 ) -> None:
-    with site(tmp_path, worker=False) as made, made.live.client() as client:
-        made.enrol(client, prints)
-        job = made.promote(client)
+    with under_way(tmp_path, prints, None, worker=False) as (made, job):
         for attempt in (1, 2, 3):
             job.until_logged(f"attempt {attempt} of 3", STEP_S)
             made.live.kill()
@@ -211,10 +214,7 @@ def test_a_worker_that_wakes_after_its_lease_changes_nothing(
 def test_an_api_that_wakes_after_its_lease_promotes_what_another_has_embedded(
     tmp_path: Path, prints: Prints
 ) -> None:
-    with site(tmp_path, worker=False) as made, made.live.client() as client:
-        made.enrol(client, prints)
-        job = made.promote(client)
-        job.until_logged(FIRST, STEP_S)
+    with under_way(tmp_path, prints, FIRST, worker=False) as (made, job):
         os.kill(made.live.pid, signal.SIGSTOP)
         try:
             with alone(made):
@@ -222,16 +222,14 @@ def test_an_api_that_wakes_after_its_lease_promotes_what_another_has_embedded(
                 job.until_logged(f"job {job.id} succeeded", END_S)
         finally:
             os.kill(made.live.pid, signal.SIGCONT)
-        made.check_promoted_once(client, job)
+        with made.live.client() as client:
+            made.check_promoted_once(client, job)
 
 
 def test_the_worker_of_a_killed_api_ends_and_its_job_is_taken_up_again(
     tmp_path: Path, prints: Prints
 ) -> None:
-    with site(tmp_path) as made, made.live.client() as client:
-        made.enrol(client, prints)
-        job = made.promote(client)
-        job.until_logged(FIRST, STEP_S)
+    with under_way(tmp_path, prints, FIRST) as (made, job):
         orphan = worker_of(made.live.pid)
         check_goes_on_after_a_restart(made, job)
         assert not Path(f"/proc/{orphan}").exists()
