@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from app.core.clock import now_ms
@@ -56,37 +57,57 @@ def carry_out(tools: Reembedding, job: Job, sink: Sink) -> Callable[[], None]:
     sink({"phase": "loading the model"})
     model = tools.models.get(model_of(job))
     with tools.store.read() as tx:
-        kept = tx.templates.kept_images()
         known = tx.templates.embedded_images().get(model.id, 0)
-    result = {"model_id": model.id, "embedded": 0, "passed_over": 0}
-    began_s = batch_s = time.monotonic()
+        course = _Course(model.id, known, tx.templates.kept_images())
+    sink(course.progress)
+    batch_s = time.monotonic()
 
     def told(done: int, passed_over: int) -> None:
         nonlocal batch_s
-        result.update(embedded=done, passed_over=passed_over)
-        log.info("model %s knows %d of %d kept images", model.id, known + done, kept)
-        seen, took_s = done + passed_over, time.monotonic() - began_s
-        sink(_progress(known + seen, kept, seen / max(took_s, 1e-3)))
+        course.goes_on(done, passed_over)
+        sink(course.progress)
         tools.rest(time.monotonic() - batch_s)
         batch_s = time.monotonic()
 
-    sink({"phase": PHASE, "done": known, "of": kept})
-    reembed(
-        tools.store,
-        model,
-        tools.limits,
-        told,
-        models=tools.models,
-        guard=lambda tx: _require_wanted(tx, job),
-    )
+    guard = partial(_require_wanted, job=job)
+    reembed(tools.store, model, tools.limits, told, models=tools.models, guard=guard)
+    return partial(_finish, tools.store, job, course)
 
-    def finish() -> None:
-        with tools.store.write() as tx:
-            tx.jobs.check_fence(job)
-            state = JobState.CANCELLED if _is_cancelled(tx, job) else JobState.SUCCEEDED
-            tx.jobs.finish(job, state, now_ms(), result=result)
 
-    return finish
+class _Course:
+    """How far the re-embedding under a model is, of those whose images were kept."""
+
+    def __init__(self, model_id: str, known: int, kept: int) -> None:
+        self._model_id, self._known, self._kept = model_id, known, kept
+        self._began_s = time.monotonic()
+        self._given = self._passed_over = 0
+        self.progress: dict[str, Any] = {"phase": PHASE, "done": known, "of": kept}
+
+    def goes_on(self, given: int, passed_over: int) -> None:
+        """Take what has been done since the beginning of this attempt."""
+        self._given, self._passed_over = given, passed_over
+        log.info(
+            "model %s knows %d of %d kept images", self._model_id, self._known + given, self._kept
+        )
+        seen = given + passed_over
+        images_per_s = seen / max(time.monotonic() - self._began_s, 1e-3)
+        left_s = max(self._kept - self._known - seen, 0) / images_per_s
+        pace = {"images_per_s": round(images_per_s, 2), "eta_s": round(left_s, 1)}
+        self.progress = self.progress | {"done": self._known + seen} | pace
+
+    @property
+    def result(self) -> dict[str, Any]:
+        """What the job tells of it at its end."""
+        done = {"embedded": self._given, "passed_over": self._passed_over}
+        return {"model_id": self._model_id} | done
+
+
+def _finish(store: Store, job: Job, course: _Course) -> None:
+    with store.write() as tx:
+        # The sink may have kept the last progress back: it stores one every half second.
+        now = tx.jobs.heartbeat(job, course.progress, now_ms(), LEASE_MS)
+        end = JobState.CANCELLED if now is JobState.CANCELLING else JobState.SUCCEEDED
+        tx.jobs.finish(job, end, now_ms(), result=course.result)
 
 
 def _require_wanted(tx: Transaction, job: Job) -> None:
@@ -96,19 +117,9 @@ def _require_wanted(tx: Transaction, job: Job) -> None:
         Cancelled, LeaseLost: they may not.
     """
     tx.jobs.check_fence(job)
-    if _is_cancelled(tx, job):
-        raise Cancelled("the job was cancelled")
-
-
-def _is_cancelled(tx: Transaction, job: Job) -> bool:
     stored = tx.jobs.get(job.id)
-    return stored is not None and stored.state is JobState.CANCELLING
-
-
-def _progress(done: int, of: int, images_per_s: float) -> dict[str, Any]:
-    left_s = max(of - done, 0) / images_per_s
-    pace = {"images_per_s": round(images_per_s, 2), "eta_s": round(left_s, 1)}
-    return {"phase": PHASE, "done": done, "of": of} | pace
+    if stored is not None and stored.state is JobState.CANCELLING:
+        raise Cancelled("the job was cancelled")
 
 
 @dataclass(frozen=True, slots=True)

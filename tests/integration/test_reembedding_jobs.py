@@ -122,6 +122,7 @@ def test_a_promotion_waits_for_the_worker(service: Service) -> None:
     later.carry_out(job, told.append)
     assert later.job(job_id).state is JobState.SUCCEEDED
     assert later.job(job_id).result == {"model_id": "b", "embedded": 5, "passed_over": 0}
+    assert later.job(job_id).progress == told[-1]  # though nobody but the end has stored any
     assert later.look() == "b"
     assert later.aliases() == ("b", None, "a")
     assert later.logs == []  # nothing was done here
