@@ -12,6 +12,9 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+LEAST_WORKER_MB = 128
+"""What the worker takes to start, in MiB, and a little more; jobs take far more."""
+
 
 def _shipped_models() -> Path:
     """The models that come with the release; the registry's package holds them."""
@@ -67,7 +70,7 @@ class Settings(BaseSettings):
         10, ge=0, le=19, description="Niceness of the worker: how readily it gives way to the API."
     )
     worker_memory_mb: int = Field(
-        0, ge=0, description="Most memory of the worker, in MiB (0: no bound)."
+        0, ge=0, description="Most memory of the worker, in MiB (0: no bound); 128 at least."
     )
     train_root: Path | None = Field(
         None, description="Folder whose sub-folders may be trained on; without it, none may."
@@ -108,6 +111,15 @@ class Settings(BaseSettings):
     def database(self) -> Path:
         """The embedded store's file."""
         return self.home / "whorl.sqlite3"
+
+    @model_validator(mode="after")
+    def _check_worker_memory(self) -> Self:
+        if 0 < self.worker_memory_mb < LEAST_WORKER_MB:
+            raise ValueError(
+                f"WHORL_WORKER_MEMORY_MB must be 0, for no bound, or at least {LEAST_WORKER_MB}: "
+                "the worker cannot start with less"
+            )
+        return self
 
     @model_validator(mode="after")
     def _check_root(self) -> Self:

@@ -269,6 +269,9 @@ class PromotionAnswer(Answer):
 
     model_id: str
     state: str = "candidate"
+    job_id: str | None = Field(
+        description="The job that re-embeds what was kept; null where nothing has to be."
+    )
 
 
 class KeyAnswer(Answer):

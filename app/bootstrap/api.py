@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 import platform
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 from app import __version__
 from app.api.state import ApiLimits, ApiServices, Check, Readiness, VersionFacts
@@ -17,7 +18,9 @@ from app.bootstrap.home import Home, RegistryCatalogue, open_home, training_fold
 from app.bootstrap.model_check import check_apart
 from app.bootstrap.recognition import Wired, image_limits, wire_recognition
 from app.core.errors import WhorlError
+from app.core.records import Job
 from app.services.job_files import JobFiles
+from app.services.reembedding_watch import Patience
 from app.services.serve_models import (
     Serving,
     catch_up,
@@ -29,12 +32,16 @@ from app.services.serve_models import (
 from app.services.site_calibrations import follow_calibrations
 from app.services.upload_model import ModelIntake
 from app.settings import Settings
+from app.worker.job_log import job_log
+from app.worker.loop import worker_name
 
 log = logging.getLogger(__name__)
 
 FOLLOW_S = 1.0
 SETTLE_S = 60.0
 """By then requests that began before a promotion have ended."""
+PATIENCE_S = 10.0
+"""By then a worker that is not busy has taken a job up, and one that died has been replaced."""
 
 
 @contextmanager
@@ -43,15 +50,7 @@ def open_api(settings: Settings, stopping: threading.Event) -> Iterator[ApiServi
     with open_home(settings) as home:
         sweep_datasets(home)
         wired = wire_recognition(settings, home)
-        serving = Serving(
-            home.store,
-            wired.shelf,
-            image_limits(settings),
-            stopping.is_set,
-            next(reversed(home.registry.shipped_ids()), None),
-            wired.recognition.indexes,
-            stopping.wait,
-        )
+        serving = _serving(settings, home, wired, stopping)
         try:
             start_serving(serving)
         except WhorlError as error:
@@ -67,6 +66,26 @@ def open_api(settings: Settings, stopping: threading.Event) -> Iterator[ApiServi
             stopping.set()
             follower.join()
             wired.shelf.release(())
+
+
+def _serving(settings: Settings, home: Home, wired: Wired, stopping: threading.Event) -> Serving:
+    files = JobFiles(settings.home)
+
+    def kept_log(job: Job) -> AbstractContextManager[None]:
+        return job_log(files.log(job.id), of_this_thread=True)
+
+    return Serving(
+        home.store,
+        wired.shelf,
+        image_limits(settings),
+        stopping.is_set,
+        next(reversed(home.registry.shipped_ids()), None),
+        wired.recognition.indexes,
+        rest=stopping.wait,
+        name=f"{worker_name(os.getpid())} (api)",
+        patience=Patience(PATIENCE_S),
+        job_log=kept_log,
+    )
 
 
 def _follow(serving: Serving, stopping: threading.Event) -> None:

@@ -13,12 +13,14 @@ from typing import Any
 
 from app.bootstrap.calibrating import calibration_handler
 from app.bootstrap.home import Home, open_home, training_folders
+from app.bootstrap.reembedding import reembedding_handler
 from app.core.errors import LeaseLost
 from app.core.ports import Store
 from app.core.records import Job, JobState
 from app.services.context import Actor
 from app.services.job_files import JobFiles
 from app.services.jobs import release_jobs_of
+from app.services.reembedding_order import KIND as REEMBED
 from app.services.submit_calibration import KIND as CALIBRATE
 from app.services.submit_training import KIND as TRAIN
 from app.services.training_spec import TrainingSpec
@@ -63,8 +65,10 @@ def open_worker(
         handlers = {
             TRAIN: _training_handler(settings, home, files),
             CALIBRATE: calibration_handler(settings, home, ACTOR),
+            REEMBED: reembedding_handler(settings, home),
         }
-        yield Worker(home.store, handlers, stopping, files=files, leave=leave)
+        # A queue of trainings must not hold a promotion up.
+        yield Worker(home.store, handlers, stopping, files=files, leave=leave, ahead=REEMBED)
 
 
 def _training_handler(settings: Settings, home: Home, files: JobFiles) -> Handler:

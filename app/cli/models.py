@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True, help="List, check, promote and prune models.")
 
 ModelArgument = Annotated[str, typer.Argument(help="Id of the model, as in the list.")]
-WHEN = "a running API carries it out within seconds, otherwise the next start does"
+WHEN = "a running API carries it out, otherwise the next start does"
 
 
 @app.command("list")
@@ -108,8 +108,10 @@ def promote(model_id: ModelArgument) -> None:
     from app.services.promote import request_promotion
 
     with open_home(Settings()) as home:
-        request_promotion(home.store, ACTOR, model_id, lambda m: m in home.registry.ids())
+        job = request_promotion(home.store, ACTOR, model_id, lambda m: m in home.registry.ids())
     say(console(), f"promotion of {model_id} is requested: {WHEN}")
+    if job is not None:
+        say(console(), f"it waits for job {job}; whorl jobs watch {job}")
 
 
 @app.command()
@@ -206,10 +208,12 @@ def _check_quiet(store: Store) -> None:
     """A model that is just being published, or was and waits for its promotion, is not pruned."""
     from app.services.jobs import list_jobs
 
-    at_work = [job.id for job in list_jobs(store, None, 1000) if job.worker and not job.state.ended]
+    at_work = [job for job in list_jobs(store, None, 1000) if job.worker and not job.state.ended]
     if at_work:
         raise InvalidInput(
-            f"job {at_work[0]} is training a model; prune when it has ended", slug="job_running"
+            f"job {at_work[0].id} ({at_work[0].kind}) is at work and may need a model; prune when "
+            "it has ended",
+            slug="job_running",
         )
 
 

@@ -3,17 +3,29 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import signal
 import threading
 from functools import partial
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
 from app.cli.logs import set_up_logs
-from app.cli.worker_process import leave, limit, stay_alive_with, worker_process
+from app.cli.worker_process import (
+    SHORT_OF_MEMORY,
+    leave,
+    limit,
+    stay_alive_with,
+    worker_process,
+)
 from app.settings import Settings
+
+if TYPE_CHECKING:
+    from app.worker.loop import Worker
+
+log = logging.getLogger(__name__)
 
 
 def serve(
@@ -78,23 +90,39 @@ def worker(
         typer.Option(hidden=True, help="The worker before, which is dead: its pid and its end."),
     ] = None,
 ) -> None:
-    """Work off training jobs until stopped."""
+    """Work off jobs until stopped: training, re-embedding, calibration."""
     settings = Settings()
     set_up_logs(settings.log_level, settings.log_format)
-    limit(settings.worker_nice, settings.worker_memory_mb)
-    from app.bootstrap.worker import DeadWorker, open_worker
-
     stopping = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stopping.set())
     watch = (parent, alive, stopping)
     threading.Thread(target=stay_alive_with, args=watch, daemon=True).start()
+    from app.worker.exhaustion import passing_failure
+
+    limit(settings.worker_nice, settings.worker_memory_mb)
+    with contextlib.ExitStack() as stack:
+        try:
+            running = stack.enter_context(_opened_worker(settings, stopping, after))
+        except Exception as error:
+            if passing_failure(error) is None:
+                raise
+            bound = f"WHORL_WORKER_MEMORY_MB={settings.worker_memory_mb}"
+            log.error("the worker cannot start with %s: %s", bound, error)
+            raise typer.Exit(SHORT_OF_MEMORY) from None
+        running.run()
+
+
+def _opened_worker(
+    settings: Settings, stopping: threading.Event, after: str | None
+) -> contextlib.AbstractContextManager[Worker]:
+    from app.bootstrap.worker import DeadWorker, open_worker
+
     dead = None
     if after is not None:
         pid, _, end = after.partition(":")
         dead = DeadWorker(int(pid), end)
-    with open_worker(settings, stopping, partial(leave, stopping), dead) as running:
-        running.run()
+    return open_worker(settings, stopping, partial(leave, stopping), dead)
 
 
 def _settings(host: str | None, port: int | None) -> Settings:

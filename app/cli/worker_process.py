@@ -16,6 +16,9 @@ from dataclasses import dataclass
 log = logging.getLogger(__name__)
 
 RESTART_AFTER_S = 2.0
+SHORT_OF_MEMORY = 75
+"""Exit code of a worker that has not the memory to start, and will not have it in two seconds."""
+SHORT_RESTART_AFTER_S = 60.0
 ENDS_IN_S = 20.0
 LOOK_S = 0.2
 ALIVE_S = 1.0
@@ -87,6 +90,8 @@ def watched_to_its_end(
 
 
 def _words_of(status: int) -> str:
+    if status == SHORT_OF_MEMORY:
+        return "The worker has not the memory to start (WHORL_WORKER_MEMORY_MB)."
     if status >= 0:
         return f"The worker ended by itself with exit code {status}."
     by = signal.Signals(-status)
@@ -107,9 +112,15 @@ def _keep(running: list[subprocess.Popen[bytes]], stopping: threading.Event) -> 
             running[:] = [watched.process]
             end = watched_to_its_end(watched, stopping)
         if end is not None:
-            log.error("%s Starting another.", end)
+            pause_s = pause_after(watched.process.returncode)
+            log.error("%s Starting another in %.0f s.", end, pause_s)
             before = ["--after", f"{watched.process.pid}:{end}"]
-            stopping.wait(RESTART_AFTER_S)
+            stopping.wait(pause_s)
+
+
+def pause_after(status: int) -> float:
+    """Seconds to wait before a worker that ended so is followed by another."""
+    return SHORT_RESTART_AFTER_S if status == SHORT_OF_MEMORY else RESTART_AFTER_S
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

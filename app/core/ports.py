@@ -158,7 +158,11 @@ class Aliases(Protocol):
     """Which model is champion, candidate, previous."""
 
     def get(self, alias: ModelAlias) -> str | None: ...
-    def set(self, alias: ModelAlias, model_id: str | None) -> None: ...
+    def job_of(self, alias: ModelAlias) -> str | None:
+        """The job that the alias was set together with: a candidate waits for it."""
+        ...
+
+    def set(self, alias: ModelAlias, model_id: str | None, job_id: str | None = None) -> None: ...
 
 
 class Calibrations(Protocol):
@@ -199,8 +203,8 @@ class Jobs(Protocol):
     def claim(self, worker: str, kinds: Sequence[str], now_ms: int, lease_ms: int) -> Job | None:
         """Take the oldest queued job, or one whose lease ran out; its fence and attempt rise.
 
-        A job whose lease ran out in its last attempt is failed instead, one that was being
-        cancelled is cancelled.
+        None while a job of one of these kinds is at work: one at a time. A job whose lease ran out
+        in its last attempt is failed instead, one that was being cancelled is cancelled.
         """
         ...
 

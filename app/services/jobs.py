@@ -13,6 +13,10 @@ from app.core.records import Job, JobState
 from app.services import audit
 from app.services.context import Actor
 from app.services.job_files import JobFiles
+from app.services.reembedding_order import KIND as REEMBED
+
+LEASE_MS = 30_000
+"""So long a job is its worker's without a sign from it."""
 
 RETRY_OF = "retry_of"
 """Stands in the order of a job that does an earlier one again: that one's id."""
@@ -63,7 +67,8 @@ def retry_job(store: Store, actor: Actor, files: JobFiles, job_id: str) -> Job:
 
     Raises:
         NotFound: there is none of that id.
-        Conflict: the job has not ended (``job_not_ended``), or has succeeded (``job_succeeded``).
+        Conflict: the job has not ended (``job_not_ended``), has succeeded (``job_succeeded``), or
+            was part of a promotion (``job_of_promotion``).
     """
     with store.write() as tx:
         before = _existing_job(tx, job_id)
@@ -78,6 +83,13 @@ def retry_job(store: Store, actor: Actor, files: JobFiles, job_id: str) -> Job:
                 "the job has succeeded; only one that failed or was cancelled can be retried: send "
                 "the same order again to have it done once more",
                 slug="job_succeeded",
+            )
+        if before.kind == REEMBED:
+            raise Conflict(
+                "the job was part of a promotion; ask for that again "
+                f"(POST /v1/models/{before.spec['model_id']}:promote): it goes on where this one "
+                "stood",
+                slug="job_of_promotion",
             )
         order = ordered(before).spec | {RETRY_OF: before.id}
         job = Job(new_id(), before.kind, JobState.QUEUED, order, created_ms=now_ms())

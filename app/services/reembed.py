@@ -29,10 +29,11 @@ def reembed(
     store: Store,
     model: LoadedModel,
     limits: ImageLimits,
-    progress: Callable[[int], None],
-    should_stop: Callable[[], bool],
+    progress: Callable[[int, int], None],
+    should_stop: Callable[[], bool] = lambda: False,
     *,
     models: LiveModels,
+    guard: Callable[[Transaction], None] = lambda _: None,
 ) -> int:
     """Add this model's descriptor to every template of its kind with a kept image that lacks it.
 
@@ -43,13 +44,15 @@ def reembed(
 
     Args:
         models: say of what kind the models are that templates lie under.
-        progress: told how many templates were given a descriptor so far.
+        progress: told after each batch how many templates were given a descriptor so far, and how
+            many were passed over; what it raises ends the run.
         should_stop: asked before each batch.
+        guard: called in every transaction that stores descriptors; what it raises leaves them out.
 
     Returns:
         Templates that were given a descriptor.
     """
-    done, after = 0, ""
+    done, passed_over, after = 0, 0, ""
     while not should_stop():
         with store.read() as tx:
             batch = tx.templates.without_descriptor(model.id, after, BATCH)
@@ -58,8 +61,9 @@ def reembed(
             break
         after = batch[-1]
         images = [image for image in found if image is not None]
-        done += _store(store, model, _embedded(model, images, limits))
-        progress(done)
+        given = _store(store, model, _embedded(model, images, limits), guard)
+        done, passed_over = done + given, passed_over + len(batch) - given
+        progress(done, passed_over)
     return done
 
 
@@ -100,10 +104,16 @@ def _embedded(
     return [(name, seen) for (name, _), seen in zip(prepared, descriptors, strict=True)]
 
 
-def _store(store: Store, model: LoadedModel, embedded: Sequence[tuple[str, Descriptor]]) -> int:
+def _store(
+    store: Store,
+    model: LoadedModel,
+    embedded: Sequence[tuple[str, Descriptor]],
+    guard: Callable[[Transaction], None],
+) -> int:
     if not embedded:
         return 0
     with store.write() as tx:
+        guard(tx)
         left = [entry for entry in embedded if tx.templates.get(entry[0]) is not None]
         for template_id, descriptor in left:
             tx.templates.add_descriptor(template_id, model.id, descriptor)

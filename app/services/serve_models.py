@@ -1,9 +1,10 @@
 """Bring the models in memory in line with the store's aliases, without dropping a request.
 
-The candidate is loaded beside the champion, checked and warmed by the loader, given descriptors of
-all templates whose images were kept and an index of them, and only then put into service. Whatever
-fails on that way leaves the champion serving. The model before stays as it is: going back to it
-loads and embeds nothing, what was enrolled meanwhile is caught up with afterwards.
+The candidate is loaded beside the champion, checked and warmed by the loader. A job gives it
+descriptors of all templates whose images were kept, see ``reembedding_watch``; then it gets an
+index of them, and only then it is put into service. Whatever fails on that way leaves the champion
+serving. The model before stays as it is: going back to it loads and embeds nothing, what was
+enrolled meanwhile is caught up with afterwards.
 """
 
 from __future__ import annotations
@@ -11,19 +12,30 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
 from functools import partial
 
-from app.core.errors import Conflict, ModelRefused, NotFound
+from app.core.errors import Conflict, ModelRefused, NotFound, WhorlError
 from app.core.ports import LoadedModel, ModelShelf, Store
-from app.core.records import ModelAlias
+from app.core.records import Job, ModelAlias
 from app.imaging.decode import ImageLimits
 from app.services.indexes import SearchIndexes
 from app.services.kinship import may_stand_in
-from app.services.promote import complete_promotion, fall_back, refuse_promotion
+from app.services.promote import (
+    complete_promotion,
+    fall_back,
+    order_missing,
+    refuse_promotion,
+)
 from app.services.reembed import reembed
+from app.services.reembedding import OwnHands, Reembedding
+from app.services.reembedding_watch import Patience, is_reembedded, look_after
 
 log = logging.getLogger(__name__)
+
+FEW = 64
+"""Templates that are caught up with at once; of more a job is made."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +47,9 @@ class Serving:
         indexes: made ready for a model before it serves; None where nothing is searched.
         rest: told how many seconds a batch of re-embedding took; waits as long where requests
             should have their turn.
+        name: of this process in the job table.
+        patience: with jobs of re-embedding that nobody takes up; then they are carried out here.
+        job_log: keeps, with a job, what is logged while it is carried out here.
     """
 
     store: Store
@@ -44,6 +59,15 @@ class Serving:
     shipped: str | None = None
     indexes: SearchIndexes | None = None
     rest: Callable[[float], object] = lambda _: None
+    name: str = "api"
+    patience: Patience = field(default_factory=Patience)
+    job_log: Callable[[Job], AbstractContextManager[None]] = lambda _: nullcontext()
+
+    @property
+    def own_hands(self) -> OwnHands:
+        """This process as one that carries jobs of re-embedding out."""
+        tools = Reembedding(self.store, self.shelf, self.limits, self.rest)
+        return OwnHands(tools, self.name, self.should_stop, self.job_log)
 
 
 def start_serving(serving: Serving) -> None:
@@ -83,7 +107,10 @@ def stand_by(serving: Serving) -> None:
 
 
 def follow_aliases(serving: Serving) -> bool:
-    """One look at the aliases; whether the model in service changed."""
+    """One look at the aliases; whether the model in service changed.
+
+    A candidate whose re-embedding is under way elsewhere is left for the next look.
+    """
     with serving.store.read() as tx:
         candidate = tx.aliases.get(ModelAlias.CANDIDATE)
         champion = tx.aliases.get(ModelAlias.CHAMPION)
@@ -92,6 +119,7 @@ def follow_aliases(serving: Serving) -> bool:
     if champion is not None and champion != _active(serving):
         serving.shelf.activate(serving.shelf.get(champion))  # another process promoted it
         return True
+    look_after(serving.own_hands, serving.patience)
     return False
 
 
@@ -99,11 +127,13 @@ def catch_up(serving: Serving) -> None:
     """Re-embed under the model in service what is not yet, until another is asked for.
 
     A request that began before a promotion may store its template after it, and a model that
-    serves again lacks what was enrolled since it did.
+    serves again lacks what was enrolled since it did. Where that is much a job is made of it.
     """
     active = _active(serving)
-    if active is not None:
-        _reembed(serving, serving.shelf.get(active), lambda: _candidate(serving) in (None, active))
+    if active is None or not _reembed_few(serving, serving.shelf.get(active)):
+        return
+    if (job := order_missing(serving.store, active)) is not None:
+        log.info("job %s gives model %s what it lacks", job, active)
 
 
 def release_unused(serving: Serving) -> None:
@@ -120,15 +150,14 @@ def release_unused(serving: Serving) -> None:
 def _promote(serving: Serving, candidate: str) -> bool:
     try:
         model = serving.shelf.get(candidate)
-    except (ModelRefused, NotFound) as problem:
-        log.error("model %s refused (%s): %s", candidate, problem.slug, problem.detail)
-        refuse_promotion(serving.store, candidate, problem)
+        ready = _served_before(serving, candidate) or is_reembedded(
+            serving.own_hands, serving.patience, candidate
+        )
+    except (Conflict, ModelRefused, NotFound) as problem:
+        _give_up(serving, candidate, problem)
         return False
-
-    if not _served_before(serving, candidate):
-        _reembed(serving, model, lambda: _candidate(serving) == candidate)
-    if serving.should_stop():
-        return False  # the candidate stays one, the next start goes on
+    if not ready or serving.should_stop():
+        return False  # the candidate stays one, the next look or the next start goes on
     _index(serving, model)
     try:
         complete_promotion(serving.store, candidate)
@@ -141,6 +170,13 @@ def _promote(serving: Serving, candidate: str) -> bool:
     return True
 
 
+def _give_up(serving: Serving, candidate: str, problem: WhorlError) -> None:
+    log.error("model %s refused (%s): %s", candidate, problem.slug, problem.detail)
+    refuse_promotion(serving.store, candidate, problem)
+    release_unused(serving)
+    catch_up(serving)  # it had to wait for the candidate
+
+
 def _index(serving: Serving, model: LoadedModel) -> None:
     """Build what is searched under the model beside what is searched now, which stays for a
     rollback."""
@@ -150,26 +186,23 @@ def _index(serving: Serving, model: LoadedModel) -> None:
     serving.indexes.make_ready(model.id, partial(may_stand_in, serving.shelf, model))
 
 
-def _reembed(serving: Serving, model: LoadedModel, wanted: Callable[[], bool]) -> None:
-    with serving.store.read() as tx:
-        kept, before = tx.templates.kept_images(), tx.templates.embedded_images().get(model.id, 0)
+def _reembed_few(serving: Serving, model: LoadedModel) -> bool:
+    """Embed some of what the model lacks; whether there may be more than that."""
+    given, began_s = 0, time.monotonic()
 
-    began_s = time.monotonic()
-
-    def told(done: int) -> None:
-        nonlocal began_s
-        log.info("model %s knows %d of %d kept images", model.id, before + done, kept)
+    def told(done: int, _: int) -> None:
+        nonlocal given, began_s
+        given = done
+        log.info("model %s has caught up with %d kept images", model.id, done)
         serving.rest(time.monotonic() - began_s)
         began_s = time.monotonic()
 
-    reembed(
-        serving.store,
-        model,
-        serving.limits,
-        told,
-        lambda: serving.should_stop() or not wanted(),
-        models=serving.shelf,
-    )
+    def should_stop() -> bool:
+        wanted = _candidate(serving) in (None, model.id)
+        return given >= FEW or serving.should_stop() or not wanted
+
+    reembed(serving.store, model, serving.limits, told, should_stop, models=serving.shelf)
+    return given >= FEW
 
 
 def _candidate(serving: Serving) -> str | None:

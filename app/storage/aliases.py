@@ -19,8 +19,17 @@ class SqlAliases:
         query = sa.select(aliases.c.model_id).where(aliases.c.alias == alias)
         return self._connection.scalar(query)
 
-    def set(self, alias: ModelAlias, model_id: str | None) -> None:
-        """Point the alias at a model, or at none."""
+    def job_of(self, alias: ModelAlias) -> str | None:
+        """The id of the job that the alias was pointed together with, or None."""
+        return self._connection.scalar(sa.select(aliases.c.job_id).where(aliases.c.alias == alias))
+
+    def set(self, alias: ModelAlias, model_id: str | None, job_id: str | None = None) -> None:
+        """Point the alias at a model, or at none.
+
+        Args:
+            job_id: the job that has to end before the model may go where the alias says.
+        """
         self._connection.execute(sa.delete(aliases).where(aliases.c.alias == alias))
         if model_id is not None:
-            self._connection.execute(sa.insert(aliases).values(alias=alias, model_id=model_id))
+            row = {"alias": alias, "model_id": model_id, "job_id": job_id}
+            self._connection.execute(sa.insert(aliases).values(row))

@@ -48,12 +48,13 @@ class SqlJobs:
     def claim(self, worker: str, kinds: Sequence[str], now_ms: int, lease_ms: int) -> Job | None:
         """Take the oldest job that is queued or whose lease ran out; its fence and attempt rise.
 
-        None while any job, of whatever kind, is under a lease that still runs: one at a time. Jobs
-        without attempts left are failed (slug ``attempts_exhausted``) and jobs whose worker went
-        away before it could cancel them are cancelled, of whatever kind.
+        None while a job of one of these kinds is under a lease that still runs: one at a time; jobs
+        of other kinds are carried out beside it. Jobs without attempts left are failed (slug
+        ``attempts_exhausted``) and jobs whose worker went away before it could cancel them are
+        cancelled, of whatever kind.
         """
         self._settle_abandoned(now_ms)
-        if self._somebody_works(now_ms):
+        if self._somebody_works(kinds, now_ms):
             return None
         open_to_all = sa.or_(jobs.c.state == JobState.QUEUED, _lease_ran_out(now_ms))
         query = sa.select(jobs).where(open_to_all, jobs.c.kind.in_(kinds))
@@ -159,10 +160,9 @@ class SqlJobs:
             elif job.attempt >= job.max_attempts:
                 self._end(job, JobState.FAILED, now_ms, problem=_exhausted(job))
 
-    def _somebody_works(self, now_ms: int) -> bool:
-        query = sa.select(jobs.c.id).where(
-            jobs.c.state.in_(_AT_WORK), jobs.c.lease_until_ms > now_ms
-        )
+    def _somebody_works(self, kinds: Sequence[str], now_ms: int) -> bool:
+        under_lease = sa.and_(jobs.c.state.in_(_AT_WORK), jobs.c.lease_until_ms > now_ms)
+        query = sa.select(jobs.c.id).where(under_lease, jobs.c.kind.in_(kinds))
         return self._connection.scalar(query.limit(1)) is not None
 
     def _mine(self, job: Job) -> Job:

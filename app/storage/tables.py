@@ -151,6 +151,7 @@ aliases = sa.Table(
     metadata,
     sa.Column("alias", _one_of(ModelAlias), primary_key=True),
     sa.Column("model_id", sa.Text),
+    sa.Column("job_id", sa.Text),
 )
 
 site_calibrations = sa.Table(

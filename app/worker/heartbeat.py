@@ -14,10 +14,10 @@ from app.core.clock import now_ms
 from app.core.errors import Cancelled, LeaseLost, WhorlError
 from app.core.ports import Store
 from app.core.records import Job, JobState
+from app.services.jobs import LEASE_MS
 
 log = logging.getLogger(__name__)
 
-LEASE_MS = 30_000
 BEAT_S = 5.0
 LOOK_S = 1.0
 PROGRESS_S = 0.5

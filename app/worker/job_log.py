@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,13 +20,20 @@ LOG_BYTES = 500_000
 
 
 @contextmanager
-def job_log(path: Path) -> Iterator[None]:
-    """Write all that this process logs meanwhile to a file too, times in UTC."""
+def job_log(path: Path, *, of_this_thread: bool = False) -> Iterator[None]:
+    """Write what this process logs meanwhile to a file too, times in UTC.
+
+    Args:
+        of_this_thread: leave out what other threads log, who have nothing to do with the job.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     handler = RotatingFileHandler(path, maxBytes=LOG_BYTES, backupCount=1, encoding="utf-8")
     form = logging.Formatter("%(asctime)sZ %(levelname)s %(message)s", "%Y-%m-%dT%H:%M:%S")
     form.converter = time.gmtime
     handler.setFormatter(form)
+    if of_this_thread:
+        own = threading.get_ident()
+        handler.addFilter(lambda record: record.thread == own)
     root = logging.getLogger()
     root.addHandler(handler)
     try:

@@ -13,14 +13,14 @@ from functools import partial
 from typing import Any
 
 from app.core.clock import now_ms
-from app.core.errors import Cancelled, LeaseLost, WhorlError
+from app.core.errors import Cancelled, LeaseLost, Overloaded, WhorlError
 from app.core.ports import Store
 from app.core.records import Job, JobState
 from app.services.job_curve import CurveKeeper
 from app.services.job_files import JobFiles
-from app.services.jobs import ordered
+from app.services.jobs import LEASE_MS, ordered
 from app.worker.exhaustion import passing_failure
-from app.worker.heartbeat import LEASE_MS, Heartbeat
+from app.worker.heartbeat import Heartbeat
 from app.worker.job_log import Chronicle, job_log
 
 log = logging.getLogger(__name__)
@@ -48,6 +48,8 @@ class Worker:
 
     Attributes:
         handlers: what to do for each kind of job.
+        ahead: the kind that goes before the others, and is carried out beside them where another
+            process has one of those.
         stopping: set to end the worker; a running job goes back into the queue.
         files: where the jobs' logs and curves are kept; None keeps none.
         leave: goes on in a fresh process, or ends this one where the worker is to stop; does not
@@ -60,6 +62,7 @@ class Worker:
     name: str = worker_name(os.getpid())
     files: JobFiles | None = None
     leave: Callable[[], None] | None = None
+    ahead: str | None = None
 
     def run(self) -> None:
         """Work until stopped."""
@@ -75,8 +78,7 @@ class Worker:
 
     def run_one(self) -> bool:
         """Carry out one job if there is one; whether there was."""
-        with self.store.write() as tx:
-            job = tx.jobs.claim(self.name, list(self.handlers), now_ms(), LEASE_MS)
+        job = self._claim()
         if job is None:
             return False
         with nullcontext() if self.files is None else job_log(self.files.log(job.id)):
@@ -84,6 +86,15 @@ class Worker:
         if spent and self.leave is not None:
             self.leave()
         return True
+
+    def _claim(self) -> Job | None:
+        behind = [kind for kind in self.handlers if kind != self.ahead]
+        with self.store.write() as tx:
+            for kinds in ([self.ahead], behind) if self.ahead else (behind,):
+                job = tx.jobs.claim(self.name, kinds, now_ms(), LEASE_MS)
+                if job is not None:
+                    return job
+        return None
 
     def _carry_out(self, job: Job) -> bool:
         """Do what is to be done; whether this process is no good for more."""
@@ -99,6 +110,8 @@ class Worker:
             log.info("job %s succeeded", job.id)
         except (LeaseLost, Cancelled) as stopped:
             self._stop(job, stopped)
+        except Overloaded as busy:  # the store may not be so at the next attempt
+            self._end(job, JobState.QUEUED, busy)
         except WhorlError as error:
             self._end(job, JobState.FAILED, error)
         except Exception as error:

@@ -93,13 +93,16 @@ def test_nothing_to_claim(store: Store, make: Make) -> None:
     assert try_claim(store, 100, kinds=()) is None
 
 
-def test_one_job_at_a_time_of_whatever_kind(store: Store, make: Make) -> None:
+def test_one_job_at_a_time_of_the_kinds_that_are_asked_for(store: Store, make: Make) -> None:
     add(store, make.job("j1", created_ms=1), make.job("j2", kind="embed", created_ms=2))
+    add(store, make.job("j3", kind="other", created_ms=3))
     first = claim(store, 100)
-    assert try_claim(store, 100 + LEASE_MS - 1, "w2", ("embed",)) is None
+    assert try_claim(store, 100 + LEASE_MS - 1, "w2") is None
+    assert claim(store, 100, "w2", ("other",)).id == "j3"  # beside it
+    assert try_claim(store, 100, "w3", ("other",)) is None
     with store.write() as tx:
         tx.jobs.request_cancel("j1", 101)
-    assert try_claim(store, 110, "w2", ("embed",)) is None
+    assert try_claim(store, 110, "w2") is None
     with store.write() as tx:
         tx.jobs.finish(first, JobState.CANCELLED, 120)
     assert claim(store, 121, "w2").id == "j2"

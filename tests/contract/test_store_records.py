@@ -21,6 +21,23 @@ if TYPE_CHECKING:
 KEY = ApiKey("k1", "gate", "hash", frozenset({Scope.VERIFY, Scope.PERSONS_READ}), created_ms=5)
 
 
+def test_an_alias_knows_the_job_that_it_was_set_with(store: Store) -> None:
+    def job(alias: ModelAlias = ModelAlias.CANDIDATE) -> str | None:
+        with store.read() as tx:
+            return tx.aliases.job_of(alias)
+
+    assert job() is None
+    for job_id in ("j1", "j2", None):
+        with store.write() as tx:
+            tx.aliases.set(ModelAlias.CANDIDATE, "m1", job_id)
+        assert job() == job_id
+        assert job(ModelAlias.CHAMPION) is None
+    with store.write() as tx:
+        tx.aliases.set(ModelAlias.CANDIDATE, "m1", "j3")
+        tx.aliases.set(ModelAlias.CANDIDATE, None)
+    assert job() is None
+
+
 def test_aliases_are_set_and_unset(store: Store) -> None:
     with store.write() as tx:
         tx.aliases.set(ModelAlias.CHAMPION, "m1")

@@ -1,4 +1,4 @@
-"""A training job of a live service, its worker process, and what must hold whatever befalls it."""
+"""A job of a live service, its worker process, and what must hold whatever befalls it."""
 
 from __future__ import annotations
 
@@ -23,14 +23,12 @@ PATIENCE_S = 150.0
 ENDED = ("succeeded", "failed", "cancelled")
 
 
-class TrainingJob:
-    """A training job that was ordered from a live service with a worker."""
+class LiveJob:
+    """A job of a live service with a worker."""
 
-    def __init__(self, live: LiveService, client: httpx.Client, **order: Any) -> None:
+    def __init__(self, live: LiveService, client: httpx.Client, job_id: str) -> None:
         self._live, self._client = live, client
-        answer = client.post("/train", json={"base": "scratch", **order})
-        assert answer.status_code == 202, answer.text
-        self.id: str = answer.json()["job_id"]
+        self.id = job_id
 
     def now(self) -> dict[str, Any]:
         """The job as the API tells it."""
@@ -85,6 +83,15 @@ class TrainingJob:
     def taken_up_again(self, attempt: int) -> None:
         """Wait until the job's next attempt."""
         self.until(lambda job: job["attempt"] == attempt, PATIENCE_S)
+
+
+class TrainingJob(LiveJob):
+    """A training job that was ordered from a live service with a worker."""
+
+    def __init__(self, live: LiveService, client: httpx.Client, **order: Any) -> None:
+        answer = client.post("/train", json={"base": "scratch", **order})
+        assert answer.status_code == 202, answer.text
+        super().__init__(live, client, answer.json()["job_id"])
 
 
 def worker_of(api: int) -> int:

@@ -27,7 +27,8 @@ class LiveService:
         self.admin_key = ""
         self.address = ""
         self._arguments = ["serve", "--port", "0", *([] if worker else ["--no-worker"])]
-        self._env = os.environ | {"WHORL_HOME": str(home), **(env or {})}
+        # A worker that gives way to whatever else runs on the machine would make tests slow.
+        self._env = os.environ | {"WHORL_HOME": str(home), "WHORL_WORKER_NICE": "0", **(env or {})}
         self._process: subprocess.Popen[str] | None = None
 
     def __enter__(self) -> Self:

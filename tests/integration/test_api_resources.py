@@ -185,6 +185,22 @@ def test_listeners_hold_no_threads_and_end_with_the_server(api: Api) -> None:
         assert not listener.is_alive()
 
 
+PROMOTION = {"model_id": "m2", "state": "candidate", "job_id": None}
+
+
+def test_a_promotion_names_the_job_that_it_waits_for(api: Api) -> None:
+    api.client.put("/v1/galleries/default", json={"store_images": "encrypted"})
+    enrol(api, "ada", 1)
+    asked = api.client.post("/v1/models/m2:promote").json()
+    job_id = asked["job_id"]
+    assert asked == PROMOTION | {"job_id": job_id}
+    job = api.client.get(f"/v1/jobs/{job_id}").json()
+    assert (job["kind"], job["state"], job["spec"]) == ("reembed", "queued", {"model_id": "m2"})
+    assert api.client.post(f"/v1/jobs/{job_id}:cancel").json()["state"] == "cancelled"
+    again = api.client.post(f"/v1/jobs/{job_id}:retry")
+    assert (again.status_code, again.json()["slug"]) == (409, "job_of_promotion")
+
+
 def test_models(api: Api) -> None:
     with api.store.write() as tx:
         tx.aliases.set(ModelAlias.CHAMPION, "m1")
@@ -194,7 +210,7 @@ def test_models(api: Api) -> None:
     assert api.client.get("/models/m9").json()["slug"] == "model_not_found"
 
     asked = api.client.post("/v1/models/m2:promote")
-    assert (asked.status_code, asked.json()) == (202, {"model_id": "m2", "state": "candidate"})
+    assert (asked.status_code, asked.json()) == (202, PROMOTION)
     assert api.client.get("/models/m2").json()["state"] == "candidate"
     assert api.client.post("/models/m1:promote").json()["slug"] == "already_champion"
     assert api.client.post("/models/m9:promote").status_code == 404

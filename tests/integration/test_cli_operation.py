@@ -205,13 +205,14 @@ def test_a_job_is_retried_and_its_log_and_curves_are_shown(
     assert (refused.exit_code, refused.stderr.split(":")[0]) == (2, "job_not_ended")
 
 
-def test_no_model_is_pruned_while_one_is_trained(model_home: Path) -> None:
+@pytest.mark.parametrize("kind", ["train", "calibrate", "reembed"])
+def test_no_model_is_pruned_while_a_job_may_need_it(model_home: Path, kind: str) -> None:
     with home() as opened, opened.store.write() as tx:
-        tx.jobs.add(Job("job1", "train", JobState.QUEUED, {}, created_ms=now_ms()))
-        assert tx.jobs.claim("worker", ["train"], now_ms(), 30_000) is not None
+        tx.jobs.add(Job("job1", kind, JobState.QUEUED, {}, created_ms=now_ms()))
+        assert tx.jobs.claim("worker", [kind], now_ms(), 30_000) is not None
     result = whorl("models", "prune")
     assert result.exit_code == 2
-    assert result.stderr.startswith("job_running: ")
+    assert result.stderr.startswith(f"job_running: job job1 ({kind}) is at work")
 
 
 def test_recipes_are_listed() -> None:

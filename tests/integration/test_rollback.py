@@ -54,7 +54,7 @@ class Service:
     store: Store
     loaded: list[str] = field(default_factory=list)
     embedders: dict[str, FakeEmbedder] = field(default_factory=dict)
-    batches_left: int = 1000
+    looks_left: int = 1000
 
     def __post_init__(self) -> None:
         self.shelf = Shelf(self.load)
@@ -75,8 +75,8 @@ class Service:
         return made
 
     def should_stop(self) -> bool:
-        self.batches_left -= 1
-        return self.batches_left < 0
+        self.looks_left -= 1
+        return self.looks_left < 0
 
     def promote(self, model_id: str) -> None:
         request_promotion(self.store, ACTOR, model_id, lambda _: True)
@@ -181,7 +181,7 @@ def test_a_killed_promotion_goes_on_from_where_it_stood(
     monkeypatch.setattr(reembed, "BATCH", 2)
     enrol(service.ctx, "ada", 1, 2, 3, 4, 5, gallery=KEPT)
     request_promotion(service.store, ACTOR, "b", lambda _: True)
-    service.batches_left = 1
+    service.looks_left = 3  # the last one before the batch, so that the next ends it
     assert not follow_aliases(service.serving)
     assert "model b knows 2 of 5 kept images" in caplog.text
 
@@ -208,6 +208,13 @@ def test_requests_have_their_turn_between_batches(
 
     assert follow_aliases(replace(service.serving, rest=rest))
     assert rested == [(1, True), (2, True), (3, True)]
+    enrol(service.ctx, "eve", 5, gallery=KEPT)
+    service.go_back()
+    enrol(service.ctx, "fay", 6, 7, gallery=KEPT)
+    service.shelf.activate(service.shelf.get("b"))
+    rested.clear()
+    catch_up(replace(service.serving, rest=rest))
+    assert len(rested) == 2
 
 
 def test_another_wish_does_not_wait_for_a_long_re_embedding(

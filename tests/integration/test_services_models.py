@@ -144,7 +144,7 @@ def rerun(ctx: Recognition, models: FakeLiveModels, batches: int = 1000) -> tupl
         ctx.store,
         models.get("model-b"),
         ImageLimits(),
-        reported.append,
+        lambda done, _: reported.append(done),
         lambda: len(reported) >= batches,
         models=models,
     )
@@ -187,15 +187,15 @@ def test_an_image_that_cannot_be_prepared_is_passed_over(
     ctx, models = live
     galleries.put_gallery(ctx.store, ACTOR, "vault", ImagePolicy.ENCRYPTED, None)
     enrol(ctx, "ada", 1, 3, gallery="vault")
+    reported: list[tuple[int, int]] = []
     done = reembed(
         ctx.store,
         models.get("model-b"),
         ImageLimits(max_pixels=100),
-        lambda _: None,
-        lambda: False,
+        lambda *told: reported.append(told),
         models=models,
     )
-    assert done == 0
+    assert (done, reported) == (0, [(0, 2)])
     assert model_ids(ctx, "ada", "vault") == [("model-a",)] * 2
 
 

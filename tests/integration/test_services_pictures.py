@@ -205,7 +205,7 @@ def test_kept_images_are_embedded_under_models_of_their_kind_only(
 
     def again(model_id: str) -> int:
         other = models.get(model_id)
-        return reembed(ctx.store, other, ctx.limits, lambda _: None, lambda: False, models=models)
+        return reembed(ctx.store, other, ctx.limits, lambda *_: None, models=models)
 
     assert again("clothes") == again("prints") == again("faces") == 0
     assert known_under(ctx, "face", "vault") == known_under(ctx, "sized", "vault") == {"faces"}

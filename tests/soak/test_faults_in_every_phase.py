@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from app.worker.heartbeat import LEASE_MS
+from app.services.jobs import LEASE_MS
 from tests.conftest import ROOT
 from tests.e2e.faults import (
     TAKEN_UP_S,

@@ -12,7 +12,14 @@ from pathlib import Path
 
 import pytest
 
-from app.cli.worker_process import Watched, started, stay_alive_with, watched_to_its_end
+from app.cli.worker_process import (
+    SHORT_OF_MEMORY,
+    Watched,
+    pause_after,
+    started,
+    stay_alive_with,
+    watched_to_its_end,
+)
 from tests.conftest import ROOT
 
 BEATS = "import os, sys, time; fd = int(sys.argv[-1])"
@@ -113,6 +120,40 @@ def test_a_worker_is_limited_and_its_niceness_only_rises() -> None:
     nice, bound, refused = told(LIMITED).split()
     assert int(nice) == max(7, os.getpriority(os.PRIO_PROCESS, 0))
     assert (int(bound), refused) == (300 * 2**20, "refused")
+
+
+SHORT = """
+import sys
+import app.bootstrap.worker
+from app.cli import main
+
+def short(*_):
+    raise MemoryError("no more")
+
+app.bootstrap.worker.open_worker = short
+sys.argv = ["whorl", "worker"]
+main()
+"""
+
+
+def test_a_worker_that_has_not_the_memory_to_start_says_so_and_is_waited_for(
+    tmp_path: Path,
+) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-c", SHORT],
+        cwd=ROOT,
+        env=os.environ | {"WHORL_HOME": str(tmp_path), "WHORL_WORKER_MEMORY_MB": "2000"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == SHORT_OF_MEMORY
+    assert "the worker cannot start with WHORL_WORKER_MEMORY_MB=2000: no more" in ended.stderr
+    assert "Traceback" not in ended.stderr
+    told = end_of(f"import sys; sys.exit({SHORT_OF_MEMORY})")
+    assert told == "The worker has not the memory to start (WHORL_WORKER_MEMORY_MB)."
+    assert pause_after(SHORT_OF_MEMORY) == 60.0
+    assert pause_after(-signal.SIGKILL) == pause_after(1) == 2.0
 
 
 AFRESH = """

@@ -22,6 +22,7 @@ from app.services.job_files import JobFiles
 from app.storage import open_store
 from app.worker import heartbeat
 from app.worker.heartbeat import Heartbeat
+from app.worker.job_log import job_log
 from app.worker.loop import Finish, Handler, Worker
 
 WAIT_S = 20
@@ -489,6 +490,49 @@ def test_the_work_sees_the_order_alone(store: Store) -> None:
 
     worker(store, handle).run_one()
     assert seen == [{"steps": 3}]
+
+
+def test_one_kind_goes_before_the_others_and_beside_them(store: Store) -> None:
+    with store.write() as tx:
+        for number, kind in enumerate(("train", "reembed", "calibrate", "reembed"), 2):
+            tx.jobs.add(Job(f"j{number}", kind, JobState.QUEUED, {}, created_ms=number))
+    done: list[str] = []
+
+    def handle(job: Job, sink: Sink) -> Finish:
+        done.append(job.id)
+        if job.id == "j1":  # while a training goes on here, another process re-embeds
+            with store.write() as tx:
+                tx.jobs.add(Job("j6", "reembed", JobState.QUEUED, {}, created_ms=6))
+            assert Worker(store, handlers, threading.Event(), "w2", ahead="reembed").run_one()
+            assert not Worker(store, handlers, threading.Event(), "w2", ahead="reembed").run_one()
+        return concluded(store, job, {})
+
+    handlers: dict[str, Handler] = dict.fromkeys(("train", "calibrate", "reembed"), handle)
+    busy = Worker(store, handlers, threading.Event(), "w1", ahead="reembed")
+    while busy.run_one():
+        pass
+    assert done == ["j3", "j5", "j1", "j6", "j2", "j4"]
+
+
+def test_a_store_that_is_busy_at_the_end_costs_an_attempt_only(store: Store) -> None:
+    busy = Overloaded("Too many are waiting to write; try again.", slug="store_busy")
+    for attempt in (1, 2, 3):
+        assert worker(store, failing(busy)).run_one() is True
+        job = stored(store)
+        assert (job.attempt, job.problem) == (attempt, {"slug": "store_busy", "detail": str(busy)})
+        assert job.state is (JobState.FAILED if attempt == 3 else JobState.QUEUED)
+
+
+def test_a_job_in_one_thread_of_many_keeps_its_own_words(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    elsewhere = threading.Thread(target=lambda: logging.getLogger("api").info("a request"))
+    with job_log(JobFiles(tmp_path).log("j1"), of_this_thread=True):
+        logging.getLogger("job").info("a batch")
+        elsewhere.start()
+        elsewhere.join()
+    assert [line[21:] for line in JobFiles(tmp_path).last_lines("j1", 9)] == ["INFO a batch"]
 
 
 def test_two_workers_have_one_job_at_a_time(store: Store) -> None:

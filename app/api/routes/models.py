@@ -129,11 +129,12 @@ def promote_model(services: Services, actor: _Writer, model_id: ModelPath) -> Pr
     def exists(wanted: str) -> bool:
         return services.catalogue.manifest(wanted) is not None
 
-    promote.request_promotion(services.recognition.store, actor, model_id, exists)
-    return PromotionAnswer(model_id=model_id)
+    job_id = promote.request_promotion(services.recognition.store, actor, model_id, exists)
+    return PromotionAnswer(model_id=model_id, job_id=job_id)
 
 
 @router.post("/models:rollback", status_code=202, responses=failures(409))
 def rollback_model(services: Services, actor: _Writer) -> PromotionAnswer:
     """Ask for the model that was in service before to go into service again."""
-    return PromotionAnswer(model_id=promote.rollback(services.recognition.store, actor))
+    model_id = promote.rollback(services.recognition.store, actor)
+    return PromotionAnswer(model_id=model_id, job_id=None)
