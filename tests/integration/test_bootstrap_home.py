@@ -146,7 +146,7 @@ def test_what_ended_jobs_left_is_removed(settings: Settings, tmp_path: Path) -> 
     assert sorted(p.name for p in (tmp_path / "work").iterdir()) == ["q", "r"]
 
 
-def test_a_worker_knows_how_to_train_and_to_calibrate(settings: Settings) -> None:
+def test_a_worker_knows_its_kinds_of_jobs(settings: Settings) -> None:
     with open_worker(settings, threading.Event()) as worker:
-        assert list(worker.handlers) == ["train", "calibrate"]
+        assert list(worker.handlers) == ["train", "calibrate", "reembed"]
         assert worker.run_one() is False
