@@ -99,6 +99,10 @@ class LeaseLost(WhorlError):
     slug = "lease_lost"
 
 
+STOPPING = "worker_stopping"
+"""Slug where not the job but the process that has it is to stop; no answer of the API's has it."""
+
+
 class Cancelled(WhorlError):
     """Somebody asked the job to stop."""
 

@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any
 
 from app.core.clock import now_ms
-from app.core.errors import Cancelled, LeaseLost, Overloaded, WhorlError
+from app.core.errors import STOPPING, Cancelled, LeaseLost, Overloaded, WhorlError
 from app.core.ports import LiveModels, Store, Transaction
 from app.core.records import Job, JobState
 from app.imaging.decode import ImageLimits
@@ -156,7 +156,7 @@ class OwnHands:
         except LeaseLost as lost:
             log.warning("job %s is another worker's now: %s", job.id, lost.detail)
         except Cancelled as stopped:
-            again = stopped.slug == "worker_stopping"
+            again = stopped.slug == STOPPING
             self._end(job, JobState.QUEUED if again else JobState.CANCELLED, None)
         except Overloaded as busy:
             log.warning("job %s waits: %s", job.id, busy.detail)
@@ -169,7 +169,7 @@ class OwnHands:
 
     def _report(self, job: Job, progress: dict[str, Any]) -> None:
         if self.should_stop():
-            raise Cancelled("the process is being stopped", slug="worker_stopping")
+            raise Cancelled("the process is being stopped", slug=STOPPING)
         with self.tools.store.write() as tx:
             state = tx.jobs.heartbeat(job, progress, now_ms(), LEASE_MS)
         if state is JobState.CANCELLING:

@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from app.core.clock import now_ms
-from app.core.errors import Cancelled, LeaseLost, WhorlError
+from app.core.errors import STOPPING, Cancelled, LeaseLost, WhorlError
 from app.core.ports import Store
 from app.core.records import Job, JobState
 from app.services.jobs import LEASE_MS
@@ -79,7 +79,7 @@ class Heartbeat:
 
     def _why_stop(self) -> WhorlError | None:
         if self._verdict is None and self._stopping.is_set():
-            return Cancelled("the worker is being stopped", slug="worker_stopping")
+            return Cancelled("the worker is being stopped", slug=STOPPING)
         return self._verdict
 
     def _beat(self) -> None:

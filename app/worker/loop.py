@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any
 
 from app.core.clock import now_ms
-from app.core.errors import Cancelled, LeaseLost, Overloaded, WhorlError
+from app.core.errors import STOPPING, Cancelled, LeaseLost, Overloaded, WhorlError
 from app.core.ports import Store
 from app.core.records import Job, JobState
 from app.services.job_curve import CurveKeeper
@@ -140,7 +140,7 @@ class Worker:
         if isinstance(reason, LeaseLost):
             log.warning("job %s is another worker's now: %s", job.id, reason.detail)
             return
-        again = reason.slug == "worker_stopping"
+        again = reason.slug == STOPPING
         self._end(job, JobState.QUEUED if again else JobState.CANCELLED, None)
 
     def _end(self, job: Job, state: JobState, error: WhorlError | None) -> None:
