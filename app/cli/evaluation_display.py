@@ -41,7 +41,9 @@ def show_evaluation(screen: Console, report: Mapping[str, Any]) -> None:
         if "fmr" not in found:
             continue
         rows.append(_row(f"{found['name']} at FMR {100 * found['fmr']:.2g} %", found))
-        rows += [_row(f"  {group['kind']} {group['group']}", group) for group in found["groups"]]
+        rows += [
+            _row(f"  {group['kind']} {group['group']}", group) for group in found.get("groups", ())
+        ]
     columns = ["FNMR of", "Genuine", "Champion", "This model", "Difference (90 % interval)"]
     screen.print(table(columns, rows))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from base64 import b64encode
 from collections.abc import Iterator, Mapping, Sequence
 from html import escape
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,8 @@ td.n .small { display: block; }
 img { max-width: 100%; height: auto; }
 code { font-size: .92em; }
 """
+MOST_CURVES = 8
+"""Charts on a page: a report that was uploaded may name any number of sets."""
 _CRITERIA = {"fnmr": "FNMR", "golden": "golden vectors"}
 """Criteria that read otherwise on a page; the others stand for themselves."""
 _MARKS = {
@@ -177,7 +180,7 @@ def _curves(report: Mapping[str, Any]) -> Iterator[str]:
 
     yield "<h2>Detection error trade-off</h2>"
     champion = report["champion"] or {"det": {}}
-    for name, points in report["challenger"]["det"].items():
+    for name, points in islice(report["challenger"]["det"].items(), MOST_CURVES):
         curves = {"this model": np.asarray(points, float)}
         if name in champion["det"]:
             curves["champion"] = np.asarray(champion["det"][name], float)

@@ -154,7 +154,7 @@ def gather_site(
         champion.calibration,
         part_of(report, embedded, embedded + len(labels)),
     )
-    told = None if check is None else check.renamed(kept.aliases)
+    told = None if check is None else check.renamed({**part.aliases, **kept.aliases})
     return SiteData(samples, gallery, not_judged, told)
 
 

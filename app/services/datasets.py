@@ -79,5 +79,5 @@ def delete_dataset(tools: DatasetTools, actor: Actor, dataset_id: str) -> None:
 
 
 def _named(spec: dict[str, object]) -> Iterable[object]:
-    named = spec.get("datasets")
-    return named if isinstance(named, list) else ()
+    lists = (spec.get("datasets"), spec.get("benchmark"))
+    return [named for one in lists if isinstance(one, list) for named in one]

@@ -9,11 +9,12 @@ from dataclasses import replace
 from app.core.clock import new_id, now_ms
 from app.core.errors import Conflict, NotFound
 from app.core.ports import Store, Transaction
-from app.core.records import Job, JobState
+from app.core.records import Job, JobState, ModelAlias
 from app.services import audit
 from app.services.context import Actor
 from app.services.job_files import JobFiles
 from app.services.reembedding_order import KIND as REEMBED
+from app.services.reembedding_order import model_of, order_reembedding
 
 LEASE_MS = 30_000
 """So long a job is its worker's without a sign from it."""
@@ -85,12 +86,7 @@ def retry_job(store: Store, actor: Actor, files: JobFiles, job_id: str) -> Job:
                 slug="job_succeeded",
             )
         if before.kind == REEMBED:
-            raise Conflict(
-                "the job was part of a promotion; ask for that again "
-                f"(POST /v1/models/{before.spec['model_id']}:promote): it goes on where this one "
-                "stood",
-                slug="job_of_promotion",
-            )
+            return _reembed_again(tx, actor, before)
         order = ordered(before).spec | {RETRY_OF: before.id}
         job = Job(new_id(), before.kind, JobState.QUEUED, order, created_ms=now_ms())
         tx.jobs.add(job)
@@ -99,6 +95,24 @@ def retry_job(store: Store, actor: Actor, files: JobFiles, job_id: str) -> Job:
         tx.audit.record(
             audit.event(actor, "job.retried", job.id, retry_of=before.id, resumes=resumes)
         )
+    return job
+
+
+def _reembed_again(tx: Transaction, actor: Actor, before: Job) -> Job:
+    """What the model in service still lacks; a promotion has to be asked for again as such."""
+    model_id = model_of(before)
+    in_service = tx.aliases.get(ModelAlias.CHAMPION) == model_id
+    again = order_reembedding(tx, model_id) if in_service else None
+    job = None if again is None else tx.jobs.get(again)
+    if job is None:
+        raise Conflict(
+            "nothing is left to embed"
+            if in_service
+            else "the job was part of a promotion; ask for that again "
+            f"(POST /v1/models/{model_id}:promote): it goes on where this one stood",
+            slug="job_of_promotion",
+        )
+    tx.audit.record(audit.event(actor, "job.retried", job.id, retry_of=before.id, resumes=True))
     return job
 
 

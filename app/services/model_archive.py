@@ -24,6 +24,7 @@ from model_store import BrokenModelError, FileFacts, Manifest
 MANIFEST = "manifest.json"
 MOST_FILES = 32
 MOST_MANIFEST_BYTES = 4_000_000
+MOST_REPORT_BYTES = 1_000_000
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}\.(safetensors|npz|png)")
 _TEXTS = (MANIFEST, EVALUATION)
 _PACKINGS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
@@ -144,7 +145,15 @@ def _require_files(manifest: Manifest, files: dict[str, bytes]) -> None:
 
 
 def _require_readable(report: bytes, model_id: str) -> None:
-    """What cannot be shown as a page would fail whoever looks at it later."""
+    """What cannot be shown as a page would fail whoever looks at it later.
+
+    Nor may it be much to draw: a page is drawn here, and for whoever looks at it.
+    """
+    if len(report) > MOST_REPORT_BYTES:
+        raise ModelRefused(
+            f"{EVALUATION} of {model_id} has more than {MOST_REPORT_BYTES} bytes",
+            slug="model_file_unreadable",
+        )
     try:
         gate_page(read_json_object(report), model_id)
     except Exception as error:  # it may lack anything, or be anything else

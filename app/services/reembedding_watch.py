@@ -89,9 +89,7 @@ def _of_candidate(tx: Transaction, candidate: str, job_id: str) -> Job | None:
 def _lend_a_hand(hands: OwnHands, patience: Patience, job: Job) -> bool:
     if job.state.ended or patience.lasts(job) or hands.should_stop():
         return False
-    log.info("nobody takes job %s up; it is carried out here", job.id)
-    hands.carry_out_one()
-    return True
+    return hands.carry_out_one()
 
 
 def _has_succeeded(job: Job) -> bool:

@@ -156,6 +156,10 @@ def _promote(serving: Serving, candidate: str) -> bool:
     except (Conflict, ModelRefused, NotFound) as problem:
         _give_up(serving, candidate, problem)
         return False
+    except (MemoryError, OSError) as error:  # tried every second it would take all there is
+        detail = f"model {candidate} cannot be loaded: {type(error).__name__}: {error}"
+        _give_up(serving, candidate, ModelRefused(detail, slug="model_check_failed"))
+        return False
     if not ready or serving.should_stop():
         return False  # the candidate stays one, the next look or the next start goes on
     _index(serving, model)
@@ -166,7 +170,10 @@ def _promote(serving: Serving, candidate: str) -> bool:
         return False
     serving.shelf.activate(model)
     log.info("model %s is in service", candidate)
-    catch_up(serving)
+    try:
+        catch_up(serving)
+    except WhorlError as problem:  # it is tried again when things have settled
+        log.warning("model %s has not caught up yet: %s", candidate, problem.detail)
     return True
 
 

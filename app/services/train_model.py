@@ -202,6 +202,9 @@ def _withheld(tx: Transaction, outcome: TrainingOutcome, cancelled: bool) -> str
     """Why a model that would go into service does not; None where it does."""
     if cancelled:
         return "the job was cancelled"
+    candidate = tx.aliases.get(ModelAlias.CANDIDATE)
+    if candidate not in (None, outcome.model_id):
+        return f"{candidate} is about to go into service; promote this one by hand if you mean to"
     champion = tx.aliases.get(ModelAlias.CHAMPION)
     if champion == outcome.compared_with:
         return None

@@ -202,12 +202,15 @@ def test_other_routes_keep_their_own_limit(api: Api) -> None:
 
 def test_training_on_data_sets_is_ordered_and_protects_them(api: Api) -> None:
     first, second = uploaded(api), uploaded(api, name="other")
-    order = {"datasets": [first, second], "synthetic_share": 0.25}
+    judge = uploaded(api, name="judge")
+    order = {"datasets": [first, second], "benchmark": [judge], "synthetic_share": 0.25}
     made = api.client.post("/v1/train", json=order)
     assert made.status_code == 202
     job = made.json()
     assert job["spec"]["data"] == "datasets"
     assert (job["spec"]["datasets"], job["spec"]["synthetic_share"]) == ([first, second], 0.25)
+    refused = api.client.delete(f"/v1/datasets/{judge}")
+    assert (refused.status_code, refused.json()["slug"]) == (409, "dataset_in_use")
     refused = api.client.delete(f"/v1/datasets/{first}")
     assert (refused.status_code, refused.json()["slug"]) == (409, "dataset_in_use")
     assert refused.json()["context"]["jobs"] == [job["job_id"]]

@@ -86,6 +86,18 @@ def test_a_model_compared_with_another_than_the_champion_is_not_proposed(
     assert alias(home, ModelAlias.CANDIDATE) is None
 
 
+def test_a_promotion_that_was_asked_for_meanwhile_goes_on(home: Home) -> None:
+    with home.store.write() as tx:
+        tx.aliases.set(ModelAlias.CHAMPION, "old")
+        tx.aliases.set(ModelAlias.CANDIDATE, "wanted")
+    conclude(home.store, ACTOR, claimed(home), earned("old"))
+    ended = stored(home, "j1")
+    assert ended.state is JobState.SUCCEEDED
+    assert ended.result is not None
+    assert ended.result["promotion_withheld"].startswith("wanted is about to go into service")
+    assert alias(home, ModelAlias.CANDIDATE) == "wanted"
+
+
 def test_a_model_better_than_the_champion_is_proposed(home: Home) -> None:
     with home.store.write() as tx:
         tx.aliases.set(ModelAlias.CHAMPION, "old")
