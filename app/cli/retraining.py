@@ -136,7 +136,7 @@ def retraining(
         _link(site, split.others)
         folders = {f"{SITE}, other fingers": site} | {one: datasets / one for one in ELSEWHERE}
         before, after = (
-            _measured(settings, model_id, folders, screen)
+            measured(settings, model_id, folders, screen)
             for model_id in (tuned.champion, tuned.outcome.model_id)
         )
     out.mkdir(parents=True, exist_ok=True)
@@ -179,9 +179,10 @@ def _link(folder: Path, images: Iterable[LabelledImage]) -> None:
         (folder / image.path.name).symlink_to(image.path.resolve())
 
 
-def _measured(
+def measured(
     settings: Settings, model_id: str, folders: dict[str, Path], screen: Console
 ) -> list[FolderEvaluation]:
+    """Error rates of a model on folders of prints, by the name that each gets in reports."""
     with (
         existing_home(settings) as home,
         open_recognition(settings, home, model_id, None) as ctx,

@@ -139,16 +139,14 @@ class OwnHands:
     should_stop: Callable[[], bool]
     job_log: Callable[[Job], AbstractContextManager[None]]
 
-    def carry_out_one(self) -> bool:
-        """Carry out a job that nobody works on; whether there was one."""
+    def carry_out_one(self) -> None:
+        """Carry out a job that nobody works on, if there is one."""
         with self.tools.store.write() as tx:
             job = tx.jobs.claim(self.name, [KIND], now_ms(), LEASE_MS)
-        if job is None:
-            return False
-        with self.job_log(job):
-            log.info("nobody takes job %s up; it is carried out here", job.id)
-            self._carry_out(job)
-        return True
+        if job is not None:
+            with self.job_log(job):
+                log.info("nobody takes job %s up; it is carried out here", job.id)
+                self._carry_out(job)
 
     def _carry_out(self, job: Job) -> None:
         """Do it and end it, whatever happens; a stop puts it back into the queue."""

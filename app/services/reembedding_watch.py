@@ -6,7 +6,6 @@ time is one that nobody takes.
 
 from __future__ import annotations
 
-import logging
 import time
 from dataclasses import dataclass
 
@@ -17,8 +16,6 @@ from app.core.records import Job, JobState, ModelAlias
 from app.services.promote import order_missing
 from app.services.reembedding import OwnHands
 from app.services.reembedding_order import KIND
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -89,7 +86,8 @@ def _of_candidate(tx: Transaction, candidate: str, job_id: str) -> Job | None:
 def _lend_a_hand(hands: OwnHands, patience: Patience, job: Job) -> bool:
     if job.state.ended or patience.lasts(job) or hands.should_stop():
         return False
-    return hands.carry_out_one()
+    hands.carry_out_one()  # if there is none to carry out, that one has used up its attempts
+    return True
 
 
 def _has_succeeded(job: Job) -> bool:

@@ -481,6 +481,53 @@ def test_much_to_catch_up_with_becomes_a_job(
         assert tx.jobs.unfinished(KIND) == []
 
 
+def test_catching_up_is_retried_as_such(
+    service: Service, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("app.services.serve_models.FEW", 1)
+    service.ask_for("b")
+    service.look()
+    enrol(service.ctx, "eve", 6, 7, 8, 9, gallery=KEPT)
+    later = waiting(service)
+    rollback(later.store, ACTOR)
+    assert later.look() == "a"
+    stopped = later.claim()
+    cancel_job(later.store, ACTOR, stopped.id)
+    later.carry_out(stopped)
+    assert later.known("a") == 7
+    again = retry_job(later.store, ACTOR, JobFiles(tmp_path), stopped.id)
+    assert again.id != stopped.id
+    later.carry_out(later.claim())
+    assert later.known("a") == 9
+    with pytest.raises(Conflict, match="nothing is left"):
+        retry_job(later.store, ACTOR, JobFiles(tmp_path), stopped.id)
+
+
+def test_a_promotion_stands_where_catching_up_finds_no_room(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_: object) -> None:
+        raise Overloaded("all places are taken")
+
+    service.ask_for("b")
+    monkeypatch.setattr("app.services.serve_models.catch_up", full)
+    assert service.look() == "b"
+    assert service.aliases() == ("b", None, "a")
+
+
+@pytest.mark.parametrize("error", [MemoryError(), OSError("no space")])
+def test_a_candidate_that_there_is_no_room_for_is_given_up(
+    service: Service, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    service.ask_for("b")
+    monkeypatch.setattr(service.shelf, "get", lambda _: (_ for _ in ()).throw(error))
+    monkeypatch.setattr("app.services.serve_models.catch_up", lambda _: None)
+    assert service.look() == "a"
+    assert service.aliases()[:2] == ("a", None)
+    (refused,) = service.events("model.refused")
+    assert refused.details["slug"] == "model_check_failed"
+
+
 def test_where_no_worker_comes_for_it_that_job_too_is_carried_out_here(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
