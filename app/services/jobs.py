@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from app.core.clock import new_id, now_ms
-from app.core.errors import Conflict, NotFound
+from app.core.errors import Conflict, LeaseLost, NotFound, WhorlError
 from app.core.ports import Store, Transaction
 from app.core.records import Job, JobState, ModelAlias
 from app.services import audit
@@ -15,6 +16,8 @@ from app.services.context import Actor
 from app.services.job_files import JobFiles
 from app.services.reembedding_order import KIND as REEMBED
 from app.services.reembedding_order import model_of, order_reembedding
+
+log = logging.getLogger(__name__)
 
 LEASE_MS = 30_000
 """So long a job is its worker's without a sign from it."""
@@ -114,6 +117,21 @@ def _reembed_again(tx: Transaction, actor: Actor, before: Job) -> Job:
         )
     tx.audit.record(audit.event(actor, "job.retried", job.id, retry_of=before.id, resumes=True))
     return job
+
+
+def end_job(store: Store, job: Job, state: JobState, error: WhorlError | None = None) -> None:
+    """End a claimed job, or put it back into the queue; nothing, if it is another's by now.
+
+    Args:
+        error: why, where something went wrong.
+    """
+    problem = None if error is None else {"slug": error.slug, "detail": error.detail}
+    log.info("job %s: %s%s", job.id, state, f": {error.detail}" if error else "")
+    try:
+        with store.write() as tx:
+            tx.jobs.finish(job, state, now_ms(), problem=problem)
+    except LeaseLost as lost:
+        log.warning("job %s ended elsewhere: %s", job.id, lost.detail)
 
 
 def ordered(job: Job) -> Job:

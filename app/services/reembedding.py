@@ -15,7 +15,7 @@ from app.core.errors import STOPPING, Cancelled, LeaseLost, Overloaded, WhorlErr
 from app.core.ports import LiveModels, Store, Transaction
 from app.core.records import Job, JobState
 from app.imaging.decode import ImageLimits
-from app.services.jobs import LEASE_MS
+from app.services.jobs import LEASE_MS, end_job
 from app.services.reembed import reembed
 from app.services.reembedding_order import KIND, model_of
 
@@ -158,15 +158,20 @@ class OwnHands:
             log.warning("job %s is another worker's now: %s", job.id, lost.detail)
         except Cancelled as stopped:
             again = stopped.slug == STOPPING
-            self._end(job, JobState.QUEUED if again else JobState.CANCELLED, None)
+            end_job(self.tools.store, job, JobState.QUEUED if again else JobState.CANCELLED)
         except Overloaded as busy:
             log.warning("job %s waits: %s", job.id, busy.detail)
-            self._end(job, JobState.QUEUED, None)
+            end_job(self.tools.store, job, JobState.QUEUED)
         except WhorlError as error:
-            self._end(job, JobState.FAILED, error)
+            end_job(self.tools.store, job, JobState.FAILED, error)
         except Exception as error:
             log.exception("job %s failed", job.id)
-            self._end(job, JobState.QUEUED, WhorlError(f"{type(error).__name__}: {error}"))
+            end_job(
+                self.tools.store,
+                job,
+                JobState.QUEUED,
+                WhorlError(f"{type(error).__name__}: {error}"),
+            )
 
     def _report(self, job: Job, progress: dict[str, Any]) -> None:
         if self.should_stop():
@@ -175,12 +180,3 @@ class OwnHands:
             state = tx.jobs.heartbeat(job, progress, now_ms(), LEASE_MS)
         if state is JobState.CANCELLING:
             raise Cancelled("the job was cancelled")
-
-    def _end(self, job: Job, state: JobState, error: WhorlError | None) -> None:
-        problem = None if error is None else {"slug": error.slug, "detail": error.detail}
-        log.info("job %s: %s%s", job.id, state, f": {error.detail}" if error else "")
-        try:
-            with self.tools.store.write() as tx:
-                tx.jobs.finish(job, state, now_ms(), problem=problem)
-        except LeaseLost as lost:
-            log.warning("job %s ended elsewhere: %s", job.id, lost.detail)

@@ -18,7 +18,7 @@ from app.core.ports import Store
 from app.core.records import Job, JobState
 from app.services.job_curve import CurveKeeper
 from app.services.job_files import JobFiles
-from app.services.jobs import LEASE_MS, ordered
+from app.services.jobs import LEASE_MS, end_job, ordered
 from app.worker.exhaustion import passing_failure
 from app.worker.heartbeat import Heartbeat
 from app.worker.job_log import Chronicle, job_log
@@ -111,17 +111,19 @@ class Worker:
         except (LeaseLost, Cancelled) as stopped:
             self._stop(job, stopped)
         except Overloaded as busy:  # the store may not be so at the next attempt
-            self._end(job, JobState.QUEUED, busy)
+            end_job(self.store, job, JobState.QUEUED, busy)
         except WhorlError as error:
-            self._end(job, JobState.FAILED, error)
+            end_job(self.store, job, JobState.FAILED, error)
         except Exception as error:
             log.exception("job %s failed", job.id)
             passing = passing_failure(error)
             if passing is not None:
                 last = job.attempt >= job.max_attempts
-                self._end(job, JobState.FAILED if last else JobState.QUEUED, passing)
+                end_job(self.store, job, JobState.FAILED if last else JobState.QUEUED, passing)
                 return True
-            self._end(job, JobState.FAILED, WhorlError(f"{type(error).__name__}: {error}"))
+            end_job(
+                self.store, job, JobState.FAILED, WhorlError(f"{type(error).__name__}: {error}")
+            )
         return False
 
     def _chronicle(self, job: Job, report: Sink) -> Sink:
@@ -141,13 +143,4 @@ class Worker:
             log.warning("job %s is another worker's now: %s", job.id, reason.detail)
             return
         again = reason.slug == STOPPING
-        self._end(job, JobState.QUEUED if again else JobState.CANCELLED, None)
-
-    def _end(self, job: Job, state: JobState, error: WhorlError | None) -> None:
-        problem = None if error is None else {"slug": error.slug, "detail": error.detail}
-        log.info("job %s: %s%s", job.id, state, f": {error.detail}" if error else "")
-        try:
-            with self.store.write() as tx:
-                tx.jobs.finish(job, state, now_ms(), problem=problem)
-        except LeaseLost as lost:
-            log.warning("job %s ended elsewhere: %s", job.id, lost.detail)
+        end_job(self.store, job, JobState.QUEUED if again else JobState.CANCELLED)
