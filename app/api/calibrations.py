@@ -6,7 +6,7 @@ from typing import Any, Literal, Self
 
 from pydantic import Field
 
-from app.api.schemas import Answer
+from app.api.schemas import SINCE_EPOCH, Answer
 from app.core.records import CalibrationBasis, Drift, SiteCalibration
 from app.services.site_calibrations import ModelCalibrations
 
@@ -48,7 +48,7 @@ class SiteCalibrationAnswer(Answer):
     calibration_id: str
     gallery: str | None = Field(description="Null where it was measured on a folder.")
     basis: CalibrationBasis
-    made_ms: int = Field(description="Milliseconds since the epoch, UTC.")
+    made_ms: int = Field(description=SINCE_EPOCH)
     seed: int
     left_out: int = Field(description="Persons drawn whose sample could not be used.")
     table: TableAnswer

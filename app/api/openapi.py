@@ -11,7 +11,7 @@ from fastapi.routing import APIRoute
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from app.api import bodies, problems
+from app.api import bodies, problems, training_bodies
 from app.api.forms import FORM, JSON
 
 _REF = "#/components/schemas/{model}"
@@ -23,8 +23,8 @@ _BODIES: tuple[type[bodies.Body], ...] = (
     bodies.IdentifyBody,
     bodies.CompareBody,
     bodies.QualityBody,
-    bodies.TrainBody,
-    bodies.CalibrateBody,
+    training_bodies.TrainBody,
+    training_bodies.CalibrateBody,
     bodies.PersonBody,
     bodies.GalleryBody,
     bodies.KeyBody,

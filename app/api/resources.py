@@ -2,30 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, Self
 
 from pydantic import Field
 
-from app.api.schemas import Answer, Dpi, QualityAnswer
+from app.api.schemas import SINCE_EPOCH, Answer, Dpi, QualityAnswer
 from app.core.datasets import Dataset
 from app.core.records import (
     ApiKey,
     AuditEvent,
     Gallery,
     ImagePolicy,
-    Job,
-    JobState,
     Person,
     Scope,
     Template,
 )
 from app.core.types import DpiSource, QualityReason
-from app.services.job_curve import CurvePoint
-from app.services.jobs import RETRY_OF, ordered
 from app.services.models import ModelInfo
-
-_SINCE_EPOCH = "Milliseconds since the epoch, UTC."
 
 
 class PersonAnswer(Answer):
@@ -34,7 +27,7 @@ class PersonAnswer(Answer):
     gallery: str
     person_id: str
     consent_training: bool = Field(description="Whether kept images may be trained on.")
-    created_ms: int = Field(description=_SINCE_EPOCH)
+    created_ms: int = Field(description=SINCE_EPOCH)
 
     @classmethod
     def of(cls, person: Person) -> Self:
@@ -61,7 +54,7 @@ class TemplateAnswer(Answer):
     dpi: Dpi | None
     dpi_source: DpiSource
     has_image: bool
-    created_ms: int = Field(description=_SINCE_EPOCH)
+    created_ms: int = Field(description=SINCE_EPOCH)
     model_ids: list[str] = Field(description="The models under which it can be compared.")
 
     @classmethod
@@ -93,7 +86,7 @@ class GalleryAnswer(Answer):
     store_images: ImagePolicy
     default_dpi: float | None
     upgrade_on_match: bool
-    created_ms: int = Field(description=_SINCE_EPOCH)
+    created_ms: int = Field(description=SINCE_EPOCH)
 
     @classmethod
     def of(cls, gallery: Gallery) -> Self:
@@ -105,75 +98,6 @@ class GalleryAnswer(Answer):
             upgrade_on_match=gallery.upgrade_on_match,
             created_ms=gallery.created_ms,
         )
-
-
-class JobAnswer(Answer):
-    """A background job."""
-
-    job_id: str
-    kind: str
-    state: JobState
-    spec: dict[str, Any]
-    progress: dict[str, Any]
-    result: dict[str, Any] | None
-    problem: dict[str, Any] | None
-    attempt: int
-    max_attempts: int
-    revision: int = Field(description="Rises with every change; the id of its event.")
-    created_ms: int = Field(description=_SINCE_EPOCH)
-    started_ms: int | None
-    ended_ms: int | None
-    retry_of: str | None = Field(description="The job whose order this one does again.")
-
-    @classmethod
-    def of(cls, job: Job) -> Self:
-        """A job as stored, without what concerns workers only."""
-        return cls(
-            job_id=job.id,
-            kind=job.kind,
-            state=job.state,
-            spec=ordered(job).spec,
-            progress=job.progress,
-            result=job.result,
-            problem=job.problem,
-            attempt=job.attempt,
-            max_attempts=job.max_attempts,
-            revision=job.revision,
-            created_ms=job.created_ms,
-            started_ms=job.started_ms,
-            ended_ms=job.ended_ms,
-            retry_of=job.spec.get(RETRY_OF),
-        )
-
-
-class CurvePointAnswer(Answer):
-    """The end of an epoch of a training, or where the running one stands."""
-
-    phase: str = Field(examples=["training"])
-    epoch: int
-    step: int = Field(description="Batches seen, from the first fit's first on.")
-    loss: float = Field(description="Mean over the epoch.")
-    images_per_s: float
-    validation_loss: float | None
-
-
-class CurveAnswer(Answer):
-    """The curve of a training job as far as it has come."""
-
-    job_id: str
-    points: list[CurvePointAnswer]
-
-    @classmethod
-    def of(cls, job_id: str, points: Sequence[CurvePoint]) -> Self:
-        """A curve as it was kept."""
-        return cls(job_id=job_id, points=[CurvePointAnswer.model_validate(p) for p in points])
-
-
-class LogAnswer(Answer):
-    """The newest lines of what the worker logged while it had a job."""
-
-    job_id: str
-    lines: list[str]
 
 
 class ModelAnswer(Answer):
@@ -235,7 +159,7 @@ class DatasetAnswer(Answer):
     dpi: Dpi | None = Field(description="Of images that do not say theirs.")
     pattern: str | None
     report: DatasetReportAnswer
-    created_ms: int = Field(description=_SINCE_EPOCH)
+    created_ms: int = Field(description=SINCE_EPOCH)
 
     @classmethod
     def of(cls, dataset: Dataset) -> Self:
@@ -280,7 +204,7 @@ class KeyAnswer(Answer):
     key_id: str
     name: str
     scopes: list[Scope]
-    created_ms: int = Field(description=_SINCE_EPOCH)
+    created_ms: int = Field(description=SINCE_EPOCH)
     revoked_ms: int | None
 
     @classmethod
@@ -306,7 +230,7 @@ class AuditAnswer(Answer):
     """What was done, by whom, to what."""
 
     seq: int
-    at_ms: int = Field(description=_SINCE_EPOCH)
+    at_ms: int = Field(description=SINCE_EPOCH)
     actor: str = Field(description="Id of the key, or `cli`, `worker`, `system`.")
     action: str = Field(examples=["person.enrolled"])
     subject: str

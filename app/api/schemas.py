@@ -18,6 +18,8 @@ from app.services.outcomes import (
     Verification,
 )
 
+SINCE_EPOCH = "Milliseconds since the epoch, UTC."
+
 
 class Answer(BaseModel):
     """A body that the API sends."""

@@ -12,9 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from app.api.bodies import EnrolBody, GalleryBody, KeyBody, QualityBody, TrainBody, VerifyBody
+from app.api.bodies import EnrolBody, GalleryBody, KeyBody, QualityBody, VerifyBody
 from app.api.forms import parse_json
 from app.api.names import TEMPLATE
+from app.api.training_bodies import TrainBody
 from app.core.errors import InvalidInput
 from app.core.records import Scope
 from app.services.identifiers import is_person_id

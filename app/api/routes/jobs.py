@@ -9,10 +9,10 @@ from fastapi.responses import StreamingResponse
 
 from app.api.auth import require
 from app.api.forms import JSON
+from app.api.job_answers import CurveAnswer, JobAnswer, LogAnswer
 from app.api.names import JobPath
 from app.api.openapi import failures
 from app.api.paging import Page, WantedWindow, page
-from app.api.resources import CurveAnswer, JobAnswer, LogAnswer
 from app.api.sse import Pace, job_events
 from app.api.state import ApiServices, Services
 from app.api.trace import address

@@ -8,13 +8,13 @@ from fastapi import APIRouter, Request, Response
 
 from app.api import idempotency
 from app.api.auth import require
-from app.api.bodies import TrainBody
 from app.api.forms import JSON, parsed
 from app.api.idempotency import IdempotencyKey
+from app.api.job_answers import JobAnswer
 from app.api.openapi import BODY, failures, request_body
-from app.api.resources import JobAnswer
 from app.api.state import Services
 from app.api.trace import address
+from app.api.training_bodies import TrainBody
 from app.core.records import Job, Scope
 from app.services.context import Actor
 from app.services.submit_training import SubmitTraining, submit_training
