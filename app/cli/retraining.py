@@ -133,7 +133,7 @@ def retraining(
         settings = Settings().model_copy(update={"home": Path(scratch) / "home"})
         tuned = tune(settings, split, screen)
         site = Path(scratch) / "others"
-        _link(site, split.others)
+        link(site, split.others)
         folders = {f"{SITE}, other fingers": site} | {one: datasets / one for one in ELSEWHERE}
         before, after = (
             measured(settings, model_id, folders, screen)
@@ -173,7 +173,8 @@ def _dataset(settings: Settings, images: Iterable[LabelledImage]) -> str:
         return create_dataset(tools, ACTOR, archive, name=str(SITE), dpi=DPI).id
 
 
-def _link(folder: Path, images: Iterable[LabelledImage]) -> None:
+def link(folder: Path, images: Iterable[LabelledImage]) -> None:
+    """Make a folder of some images alone, without a copy of them."""
     folder.mkdir()
     for image in images:
         (folder / image.path.name).symlink_to(image.path.resolve())

@@ -15,7 +15,7 @@ from app.learning.gate import POLICY_FMR, GateFigures, Golden, decide
 from app.learning.gate_report import GateReport
 from app.learning.judge import SYNTHETIC, Gallery, Judged, embed_gallery, score_synthetic
 from app.learning.known_subjects import KnownSubjects
-from app.learning.prints import Fingers, Report, sample_of
+from app.learning.prints import Fingers, Report, counting, sample_of
 from app.learning.progress import Phases, part_of
 from app.learning.recipes import Recipe
 from app.learning.site_data import SITE, SiteData, check_site_labels, strangers_only
@@ -41,8 +41,7 @@ class PrintModel:
         """A site's samples; tells (done, of) of them."""
         find = None if self.pose is None else inference_function(self.pose)
         run = inference_function(self.encoder)
-        of = len(samples.samples)
-        told = None if report is None else lambda done: report(done, of)
+        told = counting(report, len(samples.samples))
         return embed_gallery(run, samples.samples, self.recipe.matching, told, find)
 
     def embedding(self) -> Embed:

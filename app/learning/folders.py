@@ -24,7 +24,7 @@ from app.evaluation.dataset import LabelledImage, LabelledSet, parse_names
 from app.imaging.pipeline import prepare
 from app.learning.judge import Gallery, embed_gallery
 from app.learning.pairs import View
-from app.learning.prints import Report
+from app.learning.prints import Report, counting
 from app.matching.score import align
 from app.networks.forward import inference_function
 from app.networks.pose import find_poses
@@ -230,8 +230,7 @@ class FolderPairs:
         find = None if pose is None else inference_function(pose)
         self._poses = [found for _, found in find_poses(find, read.samples)]
         self._fingers = [rows for rows in _by_finger(read.fingers).values() if len(rows) > 1]
-        of = len(read.samples)
-        told = None if report is None else lambda done: report(done, of)
+        told = counting(report, len(read.samples))
         run = inference_function(encoder)
         self.gallery = embed_gallery(run, read.samples, params, told, find)
         size = read.samples[0].mask.shape[0]

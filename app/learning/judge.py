@@ -15,7 +15,7 @@ from app.core.types import Descriptor, FloatArray, PreparedSample, Probe
 from app.evaluation.paired_figures import ScoredSet
 from app.evaluation.report import Evaluation, evaluate_scores
 from app.imaging.normalise import search_views
-from app.learning.prints import Fingers, Report, partial_touches, samples_of
+from app.learning.prints import Fingers, Report, counting, partial_touches, samples_of
 from app.learning.recipes import Recipe
 from app.matching.calibration import Calibration, calibrate
 from app.matching.score import compare_pairs, stack_references, upright_references
@@ -117,7 +117,7 @@ def score_synthetic(
         inference_function(encoder),
         samples_of(held_out, impressions, recipe.preparation),
         recipe.matching,
-        None if report is None else lambda done: report(done, of),
+        counting(report, of),
         _run_of(pose),
     )
     fingers = tuple(str(finger) for finger in range(len(held_out)) for _ in range(impressions))
@@ -180,7 +180,7 @@ def calibrate_encoder(
         inference_function(encoder),
         samples_of(fingers, 1, recipe.preparation),
         recipe.matching,
-        None if report is None else lambda done: report(done, of),
+        counting(report, of),
         _run_of(pose),
     )
     scores = gallery.scores(recipe.matching, report)

@@ -29,6 +29,11 @@ Report = Callable[[int, int], None]
 """Called with (done, of)."""
 
 
+def counting(report: Report | None, of: int) -> Callable[[int], None] | None:
+    """A report of what is known to be so many, told how many are done."""
+    return None if report is None else lambda done: report(done, of)
+
+
 @dataclass(frozen=True, slots=True)
 class Fingers:
     """Grown masters of one population; finger k depends on (seed, k) only."""

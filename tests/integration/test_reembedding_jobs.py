@@ -481,13 +481,18 @@ def test_much_to_catch_up_with_becomes_a_job(
         assert tx.jobs.unfinished(KIND) == []
 
 
+def enrolled_under_the_next(service: Service) -> None:
+    """Model ``b`` is promoted, and four images are kept that ``a`` does not know."""
+    service.ask_for("b")
+    service.look()
+    enrol(service.ctx, "eve", 6, 7, 8, 9, gallery=KEPT)
+
+
 def test_catching_up_is_retried_as_such(
     service: Service, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr("app.services.serve_models.FEW", 1)
-    service.ask_for("b")
-    service.look()
-    enrol(service.ctx, "eve", 6, 7, 8, 9, gallery=KEPT)
+    enrolled_under_the_next(service)
     later = waiting(service)
     rollback(later.store, ACTOR)
     assert later.look() == "a"
@@ -532,9 +537,7 @@ def test_where_no_worker_comes_for_it_that_job_too_is_carried_out_here(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("app.services.serve_models.FEW", 1)
-    service.ask_for("b")
-    service.look()
-    enrol(service.ctx, "eve", 6, 7, 8, 9, gallery=KEPT)
+    enrolled_under_the_next(service)
     rollback(service.store, ACTOR)
     assert service.look() == "a"
     assert service.known("a") == 7
@@ -546,9 +549,7 @@ def test_a_wish_cancels_the_catching_up_and_its_refusal_brings_it_back(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("app.services.serve_models.FEW", 1)
-    service.ask_for("b")
-    service.look()
-    enrol(service.ctx, "eve", 6, 7, 8, 9, gallery=KEPT)
+    enrolled_under_the_next(service)
     enrol(service.ctx, "fay", 10, 11, 12, 13, gallery=KEPT)
     later = waiting(service)
     rollback(later.store, ACTOR)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from app.cli.retraining import SITE, measured, split_site, tune
+from app.cli.retraining import SITE, link, measured, split_site, tune
 from app.evaluation.dataset import parse_names
 from app.settings import Settings
 
@@ -27,9 +27,7 @@ def test_a_site_gains_a_third_and_nobody_else_loses(datasets: Path, tmp_path: Pa
     assert tuned.outcome.result["gate"]["better"], tuned.outcome.result["gate"]["reasons"]
     assert sum(tuned.seconds.values()) < MOST_S, tuned.seconds
     others = tmp_path / "others"
-    others.mkdir()
-    for image in split.others:
-        (others / image.path.name).symlink_to(image.path.resolve())
+    link(others, split.others)
     folders = {"site": others, "elsewhere": datasets / "FVC2002/DB1_B"}
     before, after = (
         [found.evaluation.eer for found in measured(settings, model_id, folders, screen)]

@@ -19,6 +19,7 @@ from app.learning.batches import PairSource
 from app.learning.fit import fit, new_encoder
 from app.learning.history import Epoch
 from app.learning.judge import Run, embed_gallery
+from app.learning.prints import counting
 from app.learning.progress import Phases
 from app.learning.recipes import Recipe
 from app.networks.device import Device, training_dtype
@@ -115,6 +116,6 @@ def _ms_per_sample(run: Run, inputs: FloatArray) -> float:
 
 def _judged(run: Run, recipe: Recipe, prints: PreparedSet, phases: Phases) -> Evaluation:
     report, of = phases.begin(f"judging on {prints.name}"), len(prints.samples)
-    gallery = embed_gallery(run, prints.samples, recipe.matching, lambda done: report(done, of))
+    gallery = embed_gallery(run, prints.samples, recipe.matching, counting(report, of))
     scores = gallery.scores(recipe.matching)
     return evaluate_scores(prints.name, prints.fingers, scores, prints.failed)
