@@ -15,7 +15,17 @@ from fastapi import FastAPI
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from app.api import bodies, calibrations, enrolled, problems, resources, routes, schemas
+from app.api import (
+    bodies,
+    calibrations,
+    enrolled,
+    job_answers,
+    problems,
+    resources,
+    routes,
+    schemas,
+    training_bodies,
+)
 from app.api.problems import status_of
 from app.api.titles import TITLES
 from app.core import errors
@@ -34,9 +44,19 @@ ERRORS = {
     for name, kind in vars(errors).items()
     if isinstance(kind, type) and issubclass(kind, WhorlError)
 }
+ROOMS = (
+    bodies,
+    calibrations,
+    enrolled,
+    job_answers,
+    problems,
+    resources,
+    schemas,
+    training_bodies,
+)
 BODIES = [
     model
-    for room in (bodies, calibrations, enrolled, problems, resources, schemas)
+    for room in ROOMS
     for model in vars(room).values()
     if isinstance(model, type)
     and issubclass(model, BaseModel)
