@@ -85,6 +85,7 @@ TITLES: Mapping[str, str] = {
     "no_scopes": "A key needs a scope",
     "not_a_print_recipe": "The recipe is not one of fingerprints",
     "not_found": "There is no such resource",
+    "nothing_to_embed": "Nothing is left to embed",
     "only_for_prints": "Only models of prints can be measured so",
     "overloaded": "Too much is waiting already",
     "person_not_found": "There is no such person",

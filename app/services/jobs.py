@@ -72,7 +72,8 @@ def retry_job(store: Store, actor: Actor, files: JobFiles, job_id: str) -> Job:
     Raises:
         NotFound: there is none of that id.
         Conflict: the job has not ended (``job_not_ended``), has succeeded (``job_succeeded``), or
-            was part of a promotion (``job_of_promotion``).
+            was part of a promotion (``job_of_promotion``), or nothing is left of its work
+            (``nothing_to_embed``).
     """
     with store.write() as tx:
         before = _existing_job(tx, job_id)
@@ -104,17 +105,16 @@ def retry_job(store: Store, actor: Actor, files: JobFiles, job_id: str) -> Job:
 def _reembed_again(tx: Transaction, actor: Actor, before: Job) -> Job:
     """What the model in service still lacks; a promotion has to be asked for again as such."""
     model_id = model_of(before)
-    in_service = tx.aliases.get(ModelAlias.CHAMPION) == model_id
-    again = order_reembedding(tx, model_id) if in_service else None
-    job = None if again is None else tx.jobs.get(again)
-    if job is None:
+    if tx.aliases.get(ModelAlias.CHAMPION) != model_id:
         raise Conflict(
-            "nothing is left to embed"
-            if in_service
-            else "the job was part of a promotion; ask for that again "
+            "the job was part of a promotion; ask for that again "
             f"(POST /v1/models/{model_id}:promote): it goes on where this one stood",
             slug="job_of_promotion",
         )
+    again = order_reembedding(tx, model_id)
+    job = None if again is None else tx.jobs.get(again)
+    if job is None:
+        raise Conflict("nothing is left to embed", slug="nothing_to_embed")
     tx.audit.record(audit.event(actor, "job.retried", job.id, retry_of=before.id, resumes=True))
     return job
 

@@ -16,7 +16,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 
-from app.core.errors import Conflict, ModelRefused, NotFound, WhorlError
+from app.core.errors import Conflict, ModelRefused, NotFound, Overloaded, WhorlError
 from app.core.ports import LoadedModel, ModelShelf, Store
 from app.core.records import Job, ModelAlias
 from app.imaging.decode import ImageLimits
@@ -127,10 +127,18 @@ def catch_up(serving: Serving) -> None:
     """Re-embed under the model in service what is not yet, until another is asked for.
 
     A request that began before a promotion may store its template after it, and a model that
-    serves again lacks what was enrolled since it did. Where that is much a job is made of it.
+    serves again lacks what was enrolled since it did. Where that is much, or requests leave no
+    room for it, a job is made of it.
     """
     active = _active(serving)
-    if active is None or not _reembed_few(serving, serving.shelf.get(active)):
+    if active is None:
+        return
+    try:
+        more = _reembed_few(serving, serving.shelf.get(active))
+    except Overloaded as busy:
+        log.warning("model %s has not caught up yet: %s", active, busy.detail)
+        more = True
+    if not more:
         return
     if (job := order_missing(serving.store, active)) is not None:
         log.info("job %s gives model %s what it lacks", job, active)
@@ -170,10 +178,7 @@ def _promote(serving: Serving, candidate: str) -> bool:
         return False
     serving.shelf.activate(model)
     log.info("model %s is in service", candidate)
-    try:
-        catch_up(serving)
-    except WhorlError as problem:  # it is tried again when things have settled
-        log.warning("model %s has not caught up yet: %s", candidate, problem.detail)
+    catch_up(serving)
     return True
 
 

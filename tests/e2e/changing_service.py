@@ -33,7 +33,9 @@ class Scale:
 
 
 @contextmanager
-def changing_service(folder: Path, scale: Scale) -> Iterator[tuple[Site, list[str]]]:
+def changing_service(
+    folder: Path, scale: Scale, worker_nice: int = 0
+) -> Iterator[tuple[Site, list[str]]]:
     """API and worker under the release's model, and the models that it may change to."""
     shipped = Settings().shipped_dir
     release = Registry(folder / "none", (shipped,))
@@ -46,6 +48,7 @@ def changing_service(folder: Path, scale: Scale) -> Iterator[tuple[Site, list[st
     models = [publish_turned(registry, base, seed) for seed in range(scale.models)]
     prints = score_prints(registry, base, models, scale.fingers, scale.shown)
     env = {"WHORL_SHIPPED_DIR": str(shipped), "WHORL_DEVICE": "cpu"}
+    env |= {"WHORL_WORKER_NICE": str(worker_nice)}
     with LiveService(home, worker=True, env=env) as live:
         site = Site(live, prints, base)
         try:

@@ -504,20 +504,38 @@ def test_catching_up_is_retried_as_such(
     assert again.id != stopped.id
     later.carry_out(later.claim())
     assert later.known("a") == 9
-    with pytest.raises(Conflict, match="nothing is left"):
+    with pytest.raises(Conflict, match="nothing is left") as caught:
         retry_job(later.store, ACTOR, JobFiles(tmp_path), stopped.id)
+    assert caught.value.slug == "nothing_to_embed"
 
 
-def test_a_promotion_stands_where_catching_up_finds_no_room(
-    service: Service, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def full(_: object) -> None:
+def without_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> int:
         raise Overloaded("all places are taken")
 
-    service.ask_for("b")
-    monkeypatch.setattr("app.services.serve_models.catch_up", full)
-    assert service.look() == "b"
-    assert service.aliases() == ("b", None, "a")
+    monkeypatch.setattr("app.services.serve_models.reembed", full)
+
+
+def test_where_catching_up_finds_no_room_a_job_is_made_of_it(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    enrolled_under_the_next(service)
+    without_room(monkeypatch)
+    later = waiting(service)
+    rollback(later.store, ACTOR)
+    assert later.look() == "a"
+    later.carry_out(later.claim())
+    assert later.known("a") == 9
+
+
+def test_a_candidate_is_given_up_where_catching_up_finds_no_room(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    without_room(monkeypatch)
+    later = waiting(service)
+    cancel_job(later.store, ACTOR, str(later.ask_for("b")))
+    assert later.look() == "a"
+    assert later.aliases()[:2] == ("a", None)
 
 
 @pytest.mark.parametrize("error", [MemoryError(), OSError("no space")])

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from app.settings import Settings
 from tests.e2e.changing_service import Scale, changing_service
 from tests.e2e.faults import TrainingJob, left_over, orphans, worker_of
 from tests.e2e.load import BACK, Request, Site, load, verify_everybody
@@ -40,12 +41,13 @@ TRAINING = {
 @contextmanager
 def crowded(folder: Path) -> Iterator[tuple[Site, list[str], list[Request]]]:
     """A service with several hundred templates; who was enrolled to be asked for."""
-    with changing_service(folder, SCALE) as (site, models):
+    with changing_service(folder, SCALE, Settings().worker_nice) as (site, models):
+        site.enrol_drawn(DRAWN)
+        early = site.enrol_everybody()
         api = site.live.pid
         niceness = [os.getpriority(os.PRIO_PROCESS, pid) for pid in (api, worker_of(api))]
         assert niceness[0] < niceness[1], "times mean nothing where the worker is not nicer"
-        site.enrol_drawn(DRAWN)
-        yield site, models, site.enrol_everybody()
+        yield site, models, early
 
 
 def changes(models: list[str]) -> list[str]:
