@@ -64,7 +64,13 @@ class Settings(BaseSettings):
     queue_limit: int = Field(
         32,
         ge=1,
-        description="Requests that may wait for the encoder; beyond it a request gets 503.",
+        description="Requests that may be recognised at a time, waiting or at work; beyond it a "
+        "request gets 503 at once.",
+    )
+    deadline_s: int = Field(
+        30,
+        ge=1,
+        description="Seconds after which a request that waits still gets 503 instead of an answer.",
     )
     worker_nice: int = Field(
         10, ge=0, le=19, description="Niceness of the worker: how readily it gives way to the API."

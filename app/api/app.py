@@ -11,6 +11,7 @@ from fastapi import FastAPI
 from app.api import docs_page, openapi, problems, routes
 from app.api.metrics import Metrics
 from app.api.middleware import BodyLimit, RequestContext
+from app.api.places import Places
 from app.api.state import ApiServices, State
 
 
@@ -23,7 +24,9 @@ def create_app(services: ApiServices) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[State]:
-        yield State(services=services, metrics=metrics)
+        places = Places(services.limits.places)
+        places.provide_threads()
+        yield State(services=services, metrics=metrics, places=places)
 
     app = _Documented(
         title="Whorl",

@@ -36,10 +36,14 @@ def parsed(model: type[B], *, optional: bool = False) -> Any:
         InvalidInput: ``unsupported_media_type`` (415), ``malformed_request`` (400),
             ``request_too_large`` (413) or ``invalid_request`` (422, naming every field).
     """
-    return Depends(_reader(model, optional))
+    return Depends(reader(model, optional=optional))
 
 
-def _reader(model: type[B], optional: bool) -> Callable[[Request], Coroutine[Any, Any, B]]:
+def reader(
+    model: type[B], *, optional: bool = False
+) -> Callable[[Request], Coroutine[Any, Any, B]]:
+    """What reads a request's body as ``model``; raises as ``parsed`` says."""
+
     async def read(request: Request) -> B:
         declared = request.headers.get("content-type", "")
         media_type = declared.partition(";")[0].strip().lower()

@@ -9,6 +9,7 @@ from typing import Annotated, TypedDict, cast
 from fastapi import Depends, Request
 
 from app.api.metrics import Metrics
+from app.api.places import Places
 from app.services.context import Recognition
 from app.services.create_dataset import DatasetTools
 from app.services.job_files import JobFiles
@@ -47,10 +48,15 @@ class VersionFacts:
 
 @dataclass(frozen=True, slots=True)
 class ApiLimits:
-    """What a request may ask for."""
+    """What a request may ask for.
+
+    Attributes:
+        places: requests that may be recognised at a time, waiting or at work.
+    """
 
     max_body_bytes: int
     max_images_per_enrolment: int
+    places: int
 
 
 def _never() -> bool:
@@ -93,6 +99,7 @@ class State(TypedDict):
 
     services: ApiServices
     metrics: Metrics
+    places: Places
 
 
 async def _services(request: Request) -> ApiServices:

@@ -124,7 +124,9 @@ def _services(
         datasets=dataset_tools(settings, home),
         readiness=lambda: _readiness(wired, device),
         version=VersionFacts(__version__, platform.python_version(), wired.device.backend, device),
-        limits=ApiLimits(settings.max_upload_bytes, settings.max_images_per_enrolment),
+        limits=ApiLimits(
+            settings.max_upload_bytes, settings.max_images_per_enrolment, settings.queue_limit
+        ),
         docs=settings.docs,
         intake=ModelIntake(home.store, home.registry, check_apart, settings.max_model_bytes)
         if settings.model_upload

@@ -31,7 +31,7 @@ def wire_recognition(settings: Settings, home: Home, *, warm: bool = True) -> Wi
         warm: whether models are warmed when they are loaded; not worth it for a single request.
     """
     device = find_device(settings.device)
-    loader = Loader(home.registry, device, settings.queue_limit, warm)
+    loader = Loader(home.registry, device, settings.queue_limit, warm, settings.deadline_s)
     shelf = LoadedModels(calibrating(home.store, loader.load), loader.kind_of)
     return Wired(
         Recognition(

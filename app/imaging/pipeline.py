@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from app.core.errors import QualityTooLow
 from app.core.params import PictureParams, Preparation, PreparationParams
+from app.core.stopwatch import stage
 from app.core.types import (
     Capture,
     CaptureFacts,
@@ -70,7 +71,8 @@ def _picture(
     stated: tuple[float | None, DpiSource],
 ) -> Capture:
     """Decode, assess, trim, resize and scale."""
-    pixels = decode(data, header)
+    with stage("decode"):
+        pixels = decode(data, header)
     quality = assess_picture(pixels, params)
     prepared = picture_sample(pixels, params)
     height_px, width_px = pixels.shape
@@ -87,7 +89,8 @@ def _print(
     """Decode, bring to scale, segment, assess, normalise and crop."""
     dpi, dpi_source = resolve_dpi(header.file_dpi, requested_dpi, default_dpi)
     require_one_finger(header.width_px, header.height_px, dpi)
-    pixels = decode(data, header)
+    with stage("decode"):
+        pixels = decode(data, header)
     image = resample(pixels, dpi, params.dpi)
     mask = segment(image, params)
     quality = assess(image, mask, params)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from dataclasses import dataclass
 from io import BytesIO
 from typing import Any
@@ -39,6 +40,7 @@ class Loader:
 
     Attributes:
         max_waiting: requests that may wait for a model; more are refused.
+        deadline_s: of a request, see ``MicroBatcher``.
         warm: whether every batch size is compiled at once, or each when it is first needed.
     """
 
@@ -46,6 +48,7 @@ class Loader:
     device: Device
     max_waiting: int = 64
     warm: bool = True
+    deadline_s: float = math.inf
 
     def load(self, model_id: str) -> LoadedModel:
         """Verify, build, check the golden vectors, warm.
@@ -72,7 +75,7 @@ class Loader:
             preparation,
             matching,
             calibration,
-            MicroBatcher(embedder, max_waiting=self.max_waiting),
+            MicroBatcher(embedder, max_waiting=self.max_waiting, deadline_s=self.deadline_s),
             pose,
             read_kind(manifest) if isinstance(preparation, PictureParams) else "",
         )

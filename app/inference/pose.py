@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from app.core.pose import Pose
+from app.core.stopwatch import stage
 from app.core.types import FloatArray, PreparedSample
 from app.inference.embedder import BUCKETS, run_in_bucket
 from app.networks.pose import refined_poses
@@ -42,5 +43,9 @@ class CompiledPose:
 
     def outputs(self, inputs: FloatArray) -> FloatArray:
         """The network's rows [n, 4] for inputs [n, size, size, 2], n of one bucket."""
-        with self._alone:
+        with stage("queue"):
+            self._alone.acquire()
+        try:
             return run_in_bucket(self._run, inputs)
+        finally:
+            self._alone.release()

@@ -7,9 +7,9 @@ from typing import Self
 
 from app.core.ports import LoadedModel
 from app.core.records import Gallery
+from app.core.stopwatch import Stopwatch
 from app.services.context import Actor, Recognition
 from app.services.recognise import SampleImage, existing_gallery
-from app.services.stopwatch import Stopwatch
 
 
 @dataclass(frozen=True, slots=True)

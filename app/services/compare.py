@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from app.core.stopwatch import Stopwatch
 from app.matching.score import compare
 from app.services.context import Actor, Recognition
 from app.services.outcomes import Comparison, Decision
@@ -15,7 +16,6 @@ from app.services.recognise import (
     prepare_capture,
     require_usable,
 )
-from app.services.stopwatch import Stopwatch
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,4 +32,4 @@ class Recognition:
 
 
 Timings = Mapping[str, float]
-"""Milliseconds by stage: prepare, embed, match, store, total."""
+"""Milliseconds by stage: decode, prepare, queue, embed, match, store, total."""

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from app.core.stopwatch import Stopwatch
 from app.services.context import Actor, Recognition
 from app.services.outcomes import QualityCheck
 from app.services.recognise import SampleImage, existing_gallery, prepare_capture
-from app.services.stopwatch import Stopwatch
 
 
 def check_quality(

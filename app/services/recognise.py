@@ -13,6 +13,7 @@ from app.core.errors import InvalidInput, NotFound
 from app.core.params import AS_IT_IS, Matching, Preparation
 from app.core.ports import LoadedModel, Transaction
 from app.core.records import Gallery
+from app.core.stopwatch import stage
 from app.core.types import Capture, Descriptor, PreparedSample, Probe, Quality, QualityReason
 from app.imaging.decode import ImageLimits
 from app.imaging.normalise import search_views
@@ -102,7 +103,9 @@ def prepare_capture(image: SampleImage, params: Preparation) -> Capture:
         InvalidInput: the image cannot be decoded, exceeds a limit or has no known resolution
             where the model needs one.
     """
-    with _PREPARING:
+    with stage("queue"):
+        _PREPARING.acquire()
+    try:
         return prepare(
             image.data,
             params,
@@ -110,6 +113,8 @@ def prepare_capture(image: SampleImage, params: Preparation) -> Capture:
             default_dpi=image.default_dpi,
             limits=image.limits,
         )
+    finally:
+        _PREPARING.release()
 
 
 def require_usable(quality: Quality, minimum: int) -> None:

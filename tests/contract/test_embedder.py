@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
@@ -14,6 +15,7 @@ import pytest
 
 from app.core.errors import Overloaded
 from app.core.ports import Embedder
+from app.core.stopwatch import Stopwatch
 from app.core.types import Descriptor, PreparedSample
 from app.inference.batcher import MicroBatcher
 from app.inference.embedder import BUCKETS, CompiledEmbedder
@@ -179,6 +181,55 @@ def test_a_full_queue_is_said_at_once() -> None:
         assert all(len(future.result(WAIT_S)) == 1 for future in (first, *rest))
     assert len(batcher.embed(samples()[:1])) == 1
     batcher.close()
+
+
+def test_who_has_waited_too_long_is_refused_and_costs_the_others_nothing() -> None:
+    gated = Gated()
+    batcher = MicroBatcher(gated, deadline_s=0.2)
+
+    def attempt(seconds_before: float) -> int:
+        watch = Stopwatch()
+        time.sleep(seconds_before)
+        with watch.stage("embed"):
+            return len(batcher.embed(samples()[:1]))
+
+    with ThreadPoolExecutor(4) as pool:
+        first = pool.submit(attempt, 0.0)
+        assert gated.entered.wait(WAIT_S)
+        late = pool.submit(attempt, 0.1)
+        waiting(batcher, 1)
+        time.sleep(0.15)
+        timely = pool.submit(attempt, 0.0)
+        waiting(batcher, 2)
+        gated.gate.set()
+        assert (first.result(WAIT_S), timely.result(WAIT_S)) == (1, 1)
+        with pytest.raises(Overloaded, match=r"0\.2 s"):
+            late.result(WAIT_S)
+    batcher.close()
+
+
+def test_the_time_in_the_queue_is_told_apart() -> None:
+    gated = Gated()
+    batcher = MicroBatcher(gated)
+    watch = Stopwatch()
+
+    def attempt() -> None:
+        with watch.stage("embed"):
+            batcher.embed(samples()[:1])
+
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(batcher.embed, samples()[:1])
+        assert gated.entered.wait(WAIT_S)
+        second = pool.submit(attempt)
+        waiting(batcher, 1)
+        time.sleep(0.05)
+        gated.gate.set()
+        first.result(WAIT_S)
+        second.result(WAIT_S)
+    batcher.close()
+    timings = watch.timings_ms()
+    assert timings["queue"] >= 50.0
+    assert timings["embed"] + timings["queue"] <= timings["total"] + 0.01
 
 
 @pytest.mark.parametrize("error", [RuntimeError("no memory"), KeyboardInterrupt()])

@@ -96,6 +96,7 @@ def running_api(
     *,
     max_body_bytes: int = 2_000_000,
     images: int = 3,
+    places: int = 32,
     docs: bool = True,
     intake: Callable[[Store], ModelIntake] | None = None,
 ) -> Iterator[Api]:
@@ -124,7 +125,7 @@ def running_api(
         datasets=DatasetTools(store, dataset_files, limits),
         readiness=readiness,
         version=VersionFacts("1.2.3", "3.11", "none", "cpu"),
-        limits=ApiLimits(max_body_bytes, images),
+        limits=ApiLimits(max_body_bytes, images, places),
         docs=docs,
         intake=taking,
         stopping=lambda: bool(stopping),

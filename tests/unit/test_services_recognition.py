@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import time
-
 import numpy as np
 import pytest
 from hypothesis import given
@@ -26,7 +24,6 @@ from app.services.recognise import (
     embed_references_and_probes,
     prepare_capture,
 )
-from app.services.stopwatch import Stopwatch
 from tests.fakes.models import FakeEmbedder, calibration, model
 from tests.fakes.prints import print_png
 
@@ -121,18 +118,6 @@ def test_a_model_that_prepares_otherwise_gets_its_own_capture() -> None:
     assert not np.array_equal(
         probe.capture(plain).prepared.image, probe.capture(fine).prepared.image
     )
-
-
-def test_a_stopwatch_adds_up_stages() -> None:
-    watch = Stopwatch()
-    for _ in range(2):
-        with watch.stage("store"):
-            time.sleep(0.002)
-    with pytest.raises(KeyError), watch.stage("match"):
-        raise KeyError
-    timings = watch.timings_ms()
-    assert set(timings) == {"store", "match", "total"}
-    assert timings["total"] >= timings["store"] >= 4.0
 
 
 @given(st.text(max_size=140))

@@ -6,9 +6,9 @@ from typing import Annotated
 
 from fastapi import APIRouter, Request
 
+from app.api.admission import admitted
 from app.api.auth import require
 from app.api.bodies import CompareBody
-from app.api.forms import parsed
 from app.api.openapi import IMAGES, failures, request_body
 from app.api.schemas import CompareAnswer
 from app.api.state import Services
@@ -32,7 +32,7 @@ def compare(
     request: Request,
     services: Services,
     actor: Annotated[Actor, require(Scope.VERIFY)],
-    body: Annotated[CompareBody, parsed(CompareBody)],
+    body: Annotated[CompareBody, admitted(CompareBody)],
 ) -> CompareAnswer:
     """Are these two images of the same finger? Nothing is stored."""
     asked = CompareRequest(image_a=body.image_a, image_b=body.image_b, dpi=body.dpi, fmr=body.fmr)

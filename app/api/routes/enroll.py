@@ -8,10 +8,11 @@ from urllib.parse import quote
 from fastapi import APIRouter, Request, Response
 
 from app.api import idempotency
+from app.api.admission import admitted
 from app.api.auth import require
 from app.api.bodies import EnrolBody
 from app.api.enrolled import EnrolAnswer
-from app.api.forms import JSON, parsed
+from app.api.forms import JSON
 from app.api.idempotency import IdempotencyKey
 from app.api.openapi import IMAGES, failures, request_body
 from app.api.state import Services
@@ -38,7 +39,7 @@ def enroll(
     request: Request,
     services: Services,
     actor: Annotated[Actor, require(Scope.ENROLL)],
-    body: Annotated[EnrolBody, parsed(EnrolBody)],
+    body: Annotated[EnrolBody, admitted(EnrolBody)],
     idempotency_key: IdempotencyKey = None,
 ) -> Response:
     """Enrol one finger of one person with one or more images; what is answered 201 is stored."""

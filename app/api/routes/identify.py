@@ -6,9 +6,9 @@ from typing import Annotated
 
 from fastapi import APIRouter, Request
 
+from app.api.admission import admitted
 from app.api.auth import require
 from app.api.bodies import IdentifyBody
-from app.api.forms import parsed
 from app.api.openapi import IMAGES, failures, request_body
 from app.api.schemas import IdentifyAnswer
 from app.api.state import Services
@@ -32,7 +32,7 @@ def identify(
     request: Request,
     services: Services,
     actor: Annotated[Actor, require(Scope.IDENTIFY)],
-    body: Annotated[IdentifyBody, parsed(IdentifyBody)],
+    body: Annotated[IdentifyBody, admitted(IdentifyBody)],
 ) -> IdentifyAnswer:
     """Who of the gallery is this? Ranked persons whose templates match at the policy's rate."""
     outcome = use_case.identify(

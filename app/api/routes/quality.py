@@ -6,9 +6,9 @@ from typing import Annotated
 
 from fastapi import APIRouter, Request
 
+from app.api.admission import admitted
 from app.api.auth import require
 from app.api.bodies import QualityBody
-from app.api.forms import parsed
 from app.api.openapi import IMAGES, failures, request_body
 from app.api.schemas import QualityCheckAnswer
 from app.api.state import Services
@@ -31,7 +31,7 @@ def quality(
     request: Request,
     services: Services,
     actor: Annotated[Actor, require(Scope.ENROLL, Scope.VERIFY, Scope.IDENTIFY)],
-    body: Annotated[QualityBody, parsed(QualityBody)],
+    body: Annotated[QualityBody, admitted(QualityBody)],
 ) -> QualityCheckAnswer:
     """How good is this capture? A poor one is an answer with reasons, not an error."""
     outcome = check_quality(services.recognition, actor, body.image, body.dpi, body.gallery)

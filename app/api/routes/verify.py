@@ -6,9 +6,9 @@ from typing import Annotated
 
 from fastapi import APIRouter, Request
 
+from app.api.admission import admitted
 from app.api.auth import require
 from app.api.bodies import VerifyBody
-from app.api.forms import parsed
 from app.api.openapi import IMAGES, failures, request_body
 from app.api.schemas import VerifyAnswer
 from app.api.state import Services
@@ -32,7 +32,7 @@ def verify(
     request: Request,
     services: Services,
     actor: Annotated[Actor, require(Scope.VERIFY)],
-    body: Annotated[VerifyBody, parsed(VerifyBody)],
+    body: Annotated[VerifyBody, admitted(VerifyBody)],
 ) -> VerifyAnswer:
     """Is this the person it is claimed to be? 200 for any decision; nobody unknown is a 404."""
     outcome = use_case.verify(
