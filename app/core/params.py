@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal, Self, get_args
 
 
@@ -134,6 +134,15 @@ class MatchingParams(Params):
         """
         return self.views_deg_px.index((0.0, 0.0, 0.0))
 
+    @property
+    def widening(self) -> tuple[MatchingParams, ...]:
+        """Searches of more and more views, this one at the end: as the sample is, at every
+        rotation, at every part of a cell too. A wider one never finds a lower score.
+        """
+        turned = replace(self, subcell_shifts_px=(0.0,))
+        upright = (replace(turned, rotations_deg=(0.0,)),) if 0.0 in self.rotations_deg else ()
+        return tuple(dict.fromkeys((*upright, turned, self)))
+
 
 AS_IT_IS = MatchingParams(rotations_deg=(0.0,))
 """A search of one view: the upright sample, not moved."""
@@ -185,6 +194,11 @@ class VectorMatching(Params):
     def upright_view(self) -> int:
         """Which of the views is the sample as it is."""
         return 0
+
+    @property
+    def widening(self) -> tuple[VectorMatching, ...]:
+        """This search alone: there is but one view."""
+        return (self,)
 
 
 Matching = MatchingParams | VectorMatching

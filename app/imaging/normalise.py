@@ -91,7 +91,14 @@ def search_views(sample: PreparedSample, pose: Pose, search: Matching) -> list[P
 
     Each is resampled but once; what need not be moved is the sample itself.
     """
-    return [_moved(sample, pose, view) for view in search.views_deg_px]
+    return views_at(sample, pose, search.views_deg_px)
+
+
+def views_at(
+    sample: PreparedSample, pose: Pose, views_deg_px: Sequence[tuple[float, float, float]]
+) -> list[PreparedSample]:
+    """Some views of a sample: rotation and shift (right, down) of each, as ``search_views``."""
+    return [_moved(sample, pose, view) for view in views_deg_px]
 
 
 def _moved(

@@ -46,12 +46,16 @@ def compare_images(ctx: Recognition, actor: Actor, request: CompareRequest) -> C
         capture_b = probe.capture(model)
     for capture in (capture_a, capture_b):
         require_usable(capture.quality, ctx.minimum_quality)
+    threshold = model.calibration.threshold(fmr)
     with watch.stage("embed"):
         reference = embed_reference(model, capture_a.prepared)
-        seen = probe.under(model)
-    with watch.stage("match"):
-        score = compare(seen, reference, model.matching)
-        threshold = model.calibration.threshold(fmr)
+    for search in model.matching.widening:  # a score only rises with more views
+        with watch.stage("embed"):
+            seen = probe.seen(model, search)
+        with watch.stage("match"):
+            score = compare(seen, reference, search)
+        if score >= threshold:
+            break
     worst = min(capture_a.quality.score, capture_b.quality.score)
     return Comparison(
         decision=_decision(score >= threshold, worst < ctx.minimum_quality),

@@ -12,13 +12,17 @@ import numpy as np
 from app.core.errors import InvalidInput, NotFound
 from app.core.params import AS_IT_IS, Matching, Preparation
 from app.core.ports import LoadedModel, Transaction
+from app.core.pose import Pose
 from app.core.records import Gallery
 from app.core.stopwatch import stage
 from app.core.types import Capture, Descriptor, PreparedSample, Probe, Quality, QualityReason
 from app.imaging.decode import ImageLimits
-from app.imaging.normalise import search_views
+from app.imaging.normalise import search_views, views_at
 from app.imaging.pipeline import prepare, require_quality
 from app.services.identifiers import is_gallery_id
+
+View = tuple[float, float, float]
+"""Rotation and shift (right, down) of a probe, see ``MatchingParams.views_deg_px``."""
 
 _USELESS = frozenset({QualityReason.NOT_A_FINGERPRINT, QualityReason.BLANK})
 # A large image takes hundreds of megabytes while it is decoded: more at once than there are
@@ -40,19 +44,26 @@ class SampleImage:
 class ProbeImage:
     """One image as a probe under whichever models its references need.
 
-    It is prepared once for each set of parameters and embedded once for each model.
+    It is prepared once for each set of parameters and embedded once for each model and view.
     """
 
     image: SampleImage
     _captures: dict[Preparation, Capture] = field(default_factory=dict)
-    _probes: dict[str, Probe] = field(default_factory=dict)
+    _views: dict[str, dict[View, Descriptor]] = field(default_factory=dict)
+    _poses: dict[str, Pose] = field(default_factory=dict)
+    _probes: dict[tuple[str, int], Probe] = field(default_factory=dict)
 
     @classmethod
     def embedded(
         cls, image: SampleImage, model: LoadedModel, capture: Capture, probe: Probe
     ) -> ProbeImage:
-        """A probe that is known under one model already."""
-        return cls(image, {model.preparation: capture}, {model.id: probe})
+        """A probe that is known in all views under one model already."""
+        views = model.matching.views_deg_px
+        seen = map(Descriptor, probe.cells, probe.mask)
+        known = {model.id: dict(zip(views, seen, strict=True))}
+        return cls(
+            image, {model.preparation: capture}, known, _probes={(model.id, len(views)): probe}
+        )
 
     def capture(self, model: LoadedModel) -> Capture:
         """The capture as this model wants it prepared."""
@@ -75,10 +86,24 @@ class ProbeImage:
         return True
 
     def under(self, model: LoadedModel) -> Probe:
-        """The probe under this model."""
-        if model.id not in self._probes:
-            self._probes[model.id] = embed_probe(model, self.capture(model).prepared)
-        return self._probes[model.id]
+        """The probe in all views that this model's matching searches."""
+        return self.seen(model, model.matching)
+
+    def seen(self, model: LoadedModel, search: Matching) -> Probe:
+        """The probe in the views of a search, one of ``model.matching.widening``; only those are
+        embedded that are new.
+        """
+        key = model.id, len(search.views_deg_px)
+        if key not in self._probes:
+            known = self._views.setdefault(model.id, {})
+            new = [view for view in search.views_deg_px if view not in known]
+            sample = self.capture(model).prepared
+            if model.id not in self._poses:
+                (self._poses[model.id],) = model.poses([sample])
+            views = views_at(sample, self._poses[model.id], new)
+            known.update(zip(new, model.embedder.embed(views), strict=True))
+            self._probes[key] = stack([known[view] for view in search.views_deg_px])
+        return self._probes[key]
 
 
 def existing_gallery(tx: Transaction, gallery_id: str) -> Gallery:

@@ -10,6 +10,7 @@ from functools import cache
 import numpy as np
 
 from app.core.errors import InvalidInput
+from app.core.params import Matching
 from app.core.ports import LoadedModel, Transaction
 from app.core.records import ReferenceTemplate, Template
 from app.core.types import Descriptor, Probe
@@ -48,7 +49,7 @@ class _Scored:
     """The best comparison of one model, with that model's threshold; no reference for decoys.
 
     Attributes:
-        fingers: position codes of all references that match.
+        fingers: position codes of all references that match, in the views looked at.
     """
 
     score: float
@@ -98,6 +99,10 @@ def verify(ctx: Recognition, actor: Actor, request: VerifyRequest) -> Verificati
     A person or template that is not there, or that no loadable model knows, takes the same way
     with decoys for references: neither the answer nor its time tells whether somebody is enrolled
     (up to ten references under the active model; more cost a step more).
+
+    The probe is looked at in few views first, and in more only as long as nothing matches: a score
+    only rises with them, so the decision is the same and a match comes early. All else takes the
+    whole search, whatever the reason.
 
     The answer's ``fmr`` holds for the person, not for a comparison: n references are compared at
     fmr / n each, and no more of them than the calibration has counts for (``choose_references``).
@@ -169,25 +174,37 @@ def _claimed(tx: Transaction, request: VerifyRequest) -> list[ReferenceTemplate]
 
 
 def _scored_by_model(attempt: Attempt, probe: ProbeImage, chosen: Chosen) -> Iterator[_Scored]:
-    """The best comparison under each model."""
-    watch = attempt.watch
+    """The best comparison under each model; of what matches, the first that is wide enough."""
     for model, references in chosen.parts:
-        with watch.stage("embed"):
-            seen = probe.under(model)
         threshold = verification_threshold(model.calibration, chosen.fmr, chosen.count)
-        with watch.stage("match"):
-            scored = _scored(model, seen, references, threshold)
+        for search in _searches(attempt, model):
+            with attempt.watch.stage("embed"):
+                seen = probe.seen(model, search)
+            with attempt.watch.stage("match"):
+                scored = _scored(model, seen, references, threshold, search)
+            if scored.matches:
+                break
         yield scored
 
 
+def _searches(attempt: Attempt, model: LoadedModel) -> tuple[Matching, ...]:
+    """What is tried, the wider search after the narrower; an upgrade asks for all that matches."""
+    whole = attempt.gallery.upgrade_on_match
+    return (model.matching,) if whole else model.matching.widening
+
+
 def _scored(
-    model: LoadedModel, probe: Probe, references: Sequence[ReferenceTemplate], threshold: float
+    model: LoadedModel,
+    probe: Probe,
+    references: Sequence[ReferenceTemplate],
+    threshold: float,
+    search: Matching,
 ) -> _Scored:
     """The best reference; among decoys, so that the work does not tell how many there are."""
     count = REFERENCES_A_STEP * max(1, math.ceil(len(references) / REFERENCES_A_STEP))
     nobody = decoys(probe.cells.shape[1:])[: count - len(references)]
     compared = [*(ref.descriptor for ref in references), *nobody]
-    scores = compare_many(probe, *stack_references(compared), model.matching)
+    scores = compare_many(probe, *stack_references(compared), search)
     best = int(scores[: len(references) or count].argmax())
     score = float(scores[best])
     reference = references[best] if references else None

@@ -33,8 +33,8 @@ def test_the_work_does_not_tell_how_many_references_there_are(
         return compare_many(probe, cells, mask, params)
 
     monkeypatch.setattr("app.services.verify.compare_many", counted)
-    verify(ctx, ACTOR, claim(2))
-    assert counts == [compared]
+    verify(ctx, ACTOR, claim(30))
+    assert counts == [compared] * len(ctx.models.active().matching.widening)
 
 
 def test_several_references_share_the_rate(ctx: Recognition) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from app.core.errors import InvalidInput, NotFound, PolicyNotSupported, QualityTooLow
 from app.core.ports import LoadedModel
+from app.core.records import ImagePolicy
 from app.core.types import Descriptor, FloatArray, PreparedSample, Probe
 from app.services import galleries, persons
 from app.services.compare import CompareRequest, compare_images
@@ -62,12 +63,36 @@ def test_an_unknown_person_takes_the_same_way(live: tuple[Recognition, FakeLiveM
     spent = embedder.calls - calls, embedder.samples - samples
     calls, samples = embedder.calls, embedder.samples
     unknown = verify(ctx, ACTOR, claim(2, "nobody"))
-    assert (embedder.calls - calls, embedder.samples - samples) == spent == (1, 3)
+    assert (embedder.calls - calls, embedder.samples - samples) == spent == (2, 3)
     assert unknown.decision is known.decision is Decision.NO_MATCH
     assert unknown.threshold == known.threshold
     assert (unknown.fmr, unknown.model_id) == (known.fmr, known.model_id)
     assert set(unknown.timings_ms) == set(known.timings_ms)
     assert -1 <= unknown.score < unknown.threshold
+
+
+def test_what_matches_upright_is_looked_at_in_no_other_view(
+    live: tuple[Recognition, FakeLiveModels],
+) -> None:
+    ctx, models = live
+    enrol(ctx, "ada", 1)
+    embedder = models.embedder("model-a")
+    before = embedder.samples
+    found = verify(ctx, ACTOR, claim(1))
+    assert (found.decision, embedder.samples - before) == (Decision.MATCH, 1)
+    assert found.score >= found.threshold
+
+
+def test_an_upgrade_looks_at_all_that_matches(live: tuple[Recognition, FakeLiveModels]) -> None:
+    ctx, models = live
+    galleries.put_gallery(
+        ctx.store, ACTOR, "default", ImagePolicy.NONE, None, upgrade_on_match=True
+    )
+    enrol(ctx, "ada", 1)
+    embedder = models.embedder("model-a")
+    before = embedder.samples
+    assert verify(ctx, ACTOR, claim(1)).decision is Decision.MATCH
+    assert embedder.samples - before == 3
 
 
 def test_a_decoy_never_matches_whatever_its_score(

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from app.core.params import MatchingParams
+from app.core.params import MatchingParams, VectorMatching
 from app.core.types import Descriptor, FloatArray, Probe
 from app.matching.score import align, compare, compare_all, compare_many, compare_pairs
 
@@ -243,3 +245,24 @@ def test_an_alignment_names_the_part_of_a_cell() -> None:
     found = align(Probe(cells, full), between, HALF)
     assert (found.rotation_deg, found.subcell_shift_px) == (10.0, (0.0, 8.0))
     assert found.shift_cells == (0, 0)
+
+
+@settings(max_examples=40, deadline=None)
+@given(seeds)
+def test_a_wider_search_never_finds_less(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    cells, mask = random_grid(rng, 8)
+    reference = Descriptor(*random_grid(rng))
+    assert [len(search.views_deg_px) for search in HALF.widening] == [1, 2, 8]
+    assert HALF.widening[-1] == HALF
+    scores = []
+    for search in HALF.widening:
+        places = [HALF.views_deg_px.index(view) for view in search.views_deg_px]
+        scores.append(compare(Probe(cells[places], mask[places]), reference, search))
+    assert all(later >= earlier - 1e-6 for earlier, later in pairwise(scores))
+
+
+def test_what_has_one_view_is_searched_once() -> None:
+    assert params().widening == (params(),)
+    assert VectorMatching().widening == (VectorMatching(),)
+    assert MatchingParams((-10.0, 10.0)).widening == (MatchingParams((-10.0, 10.0)),)
