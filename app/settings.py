@@ -49,6 +49,11 @@ class Settings(BaseSettings):
     device: Literal["auto", "cpu", "gpu"] = Field(
         "auto", description="Where networks run; `auto` takes a GPU where TensorFlow finds one."
     )
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        "auto",
+        description="What encoders of prints compute in; `auto` takes bfloat16 where the processor "
+        "multiplies it.",
+    )
     max_upload_bytes: int = Field(
         10_000_000, ge=1_000, description="Largest body of a request, in bytes."
     )

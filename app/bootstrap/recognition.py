@@ -8,7 +8,7 @@ from app.bootstrap.home import Home
 from app.imaging.decode import ImageLimits
 from app.inference.live import LoadedModels
 from app.inference.loading import Loader
-from app.networks.device import Device, find_device
+from app.networks.device import Device, find_device, inference_dtype
 from app.services.context import Recognition
 from app.services.indexes import SearchIndexes
 from app.services.site_calibrations import calibrating
@@ -31,7 +31,14 @@ def wire_recognition(settings: Settings, home: Home, *, warm: bool = True) -> Wi
         warm: whether models are warmed when they are loaded; not worth it for a single request.
     """
     device = find_device(settings.device)
-    loader = Loader(home.registry, device, settings.queue_limit, warm, settings.deadline_s)
+    loader = Loader(
+        home.registry,
+        device,
+        settings.queue_limit,
+        warm,
+        settings.deadline_s,
+        inference_dtype(device) if settings.precision == "auto" else settings.precision,
+    )
     shelf = LoadedModels(calibrating(home.store, loader.load), loader.kind_of)
     return Wired(
         Recognition(

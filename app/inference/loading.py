@@ -8,16 +8,18 @@ from dataclasses import dataclass
 from io import BytesIO
 from typing import Any
 
+import keras
 import numpy as np
 
 from app.core.errors import ModelRefused
-from app.core.params import PictureParams
+from app.core.params import PictureParams, PreparationParams
 from app.core.ports import LoadedModel
 from app.core.types import FloatArray
 from app.inference.batcher import MicroBatcher
 from app.inference.embedder import BUCKETS, CompiledEmbedder
 from app.inference.pose import CompiledPose
 from app.networks.device import Device
+from app.networks.folded import folded
 from app.networks.forward import inference_function
 from app.networks.golden import GOLDEN_TOLERANCE, golden_tolerance
 from app.networks.restore import (
@@ -41,6 +43,8 @@ class Loader:
     Attributes:
         max_waiting: requests that may wait for a model; more are refused.
         deadline_s: of a request, see ``MicroBatcher``.
+        dtype: what encoders of prints compute in, "float32" or "bfloat16"; one whose golden
+            vectors that keeps apart computes in float32.
         warm: whether every batch size is compiled at once, or each when it is first needed.
     """
 
@@ -49,6 +53,7 @@ class Loader:
     max_waiting: int = 64
     warm: bool = True
     deadline_s: float = math.inf
+    dtype: str = "float32"
 
     def load(self, model_id: str) -> LoadedModel:
         """Verify, build, check the golden vectors, warm.
@@ -61,10 +66,13 @@ class Loader:
         preparation, matching = read_params(manifest)
         calibration = read_calibration(manifest)
         with self.device.scope():
-            run = inference_function(restore_encoder(self.registry, manifest))
-            embedder = CompiledEmbedder(run, preparation.shape_px)
+            encoder = restore_encoder(self.registry, manifest)
+            embedder = CompiledEmbedder(inference_function(encoder), preparation.shape_px)
             pose = self._pose(manifest, preparation.shape_px)
-            check_golden(embedder, pose, (self.registry.folder(model_id) / GOLDEN).read_bytes())
+            golden = (self.registry.folder(model_id) / GOLDEN).read_bytes()
+            check_golden(embedder, pose, golden)
+            if isinstance(preparation, PreparationParams):
+                embedder = self._faster(model_id, encoder, embedder, golden)
             if self.warm:
                 embedder.warm()
                 if pose is not None:
@@ -86,6 +94,20 @@ class Loader:
             return read_kind(self.registry.manifest(model_id))
         except (KeyError, BrokenModelError, ModelRefused):
             return None
+
+    def _faster(
+        self, model_id: str, encoder: keras.Model, checked: CompiledEmbedder, golden: bytes
+    ) -> CompiledEmbedder:
+        """The same network folded, in this loader's type; as it was where that is another."""
+        height_px, width_px, _ = checked.input_shape
+        run = inference_function(folded(encoder, self.dtype))
+        faster = CompiledEmbedder(run, (height_px, width_px))
+        try:
+            check_golden(faster, None, golden)
+        except ModelRefused as problem:
+            logger.warning("%s runs in float32, unfolded: %s", model_id, problem.detail)
+            return checked
+        return faster
 
     def _pose(self, manifest: Manifest, shape_px: tuple[int, int]) -> CompiledPose | None:
         network = restore_pose(self.registry, manifest)

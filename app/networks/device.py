@@ -87,8 +87,18 @@ def _announce(device: Device) -> Device:
 
 def training_dtype(device: Device) -> str:
     """The dtype policy to train under: bfloat16 products where the hardware has them."""
+    return "mixed_bfloat16" if has_bfloat16(device) else "float32"
+
+
+def inference_dtype(device: Device) -> str:
+    """The type to embed in: kernels and maps in bfloat16 where the hardware multiplies it."""
+    return "bfloat16" if has_bfloat16(device) else "float32"
+
+
+def has_bfloat16(device: Device) -> bool:
+    """Whether the hardware multiplies bfloat16 faster than float32."""
     if device.id.startswith("gpu"):
-        return "mixed_bfloat16"
+        return True
     cpuinfo = Path("/proc/cpuinfo")
     flags = cpuinfo.read_text() if cpuinfo.is_file() else ""
-    return "mixed_bfloat16" if "amx_bf16" in flags or "avx512_bf16" in flags else "float32"
+    return "amx_bf16" in flags or "avx512_bf16" in flags

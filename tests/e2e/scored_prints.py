@@ -58,7 +58,8 @@ class ScoredPrints:
     """Prints with all scores within each model.
 
     Attributes:
-        scores: by model id, float32 [print, print]: probe (row) against reference.
+        scores: by model id, float32 [searches, print, print]: probe (row) against reference in every
+            search that a match may end with, the whole one at the end.
         strange: the same across two models: probes of one, references of the other.
     """
 
@@ -86,7 +87,7 @@ class ScoredPrints:
     def nearest(self, score: float, model_id: str, probe: int, references: Sequence[int]) -> float:
         """How far a score is from the nearest that the model gives to the probe and one of these
         references."""
-        return float(np.abs(self.scores[model_id][probe, list(references)] - score).min())
+        return float(np.abs(self.scores[model_id][:, probe, list(references)] - score).min())
 
 
 def score_prints(
@@ -103,15 +104,27 @@ def score_prints(
     assert len(prints) == fingers * (shown + 1)
     images = [made.image for made in prints]
     seen = {base: _embedded(model, images)}
-    scores = {base: seen[base].against(seen[base], model)}
+    scores = {base: _widening(seen[base], model)}
     for other in others:
         model = loader.load(other)
         seen[other] = _embedded(model, images)
-        scores[other] = seen[other].against(seen[other], model)
+        scores[other] = _widening(seen[other], model)
     strange = seen[base].against(seen[others[-1]], model)
     made = ScoredPrints(prints, scores, strange)
     _check(made, model)
     return made
+
+
+def _widening(seen: Embedded, model: LoadedModel) -> FloatArray:
+    """float32 [searches, probe, reference]: all against all, in every search of the model's."""
+    views = model.matching.views_deg_px
+    references = stack_references(seen.references)
+    scores = []
+    for search in model.matching.widening:
+        rows = [views.index(view) for view in search.views_deg_px]
+        probes = [Probe(probe.cells[rows], probe.mask[rows]) for probe in seen.probes]
+        scores.append(compare_all(probes, *references, search))
+    return np.stack(scores)
 
 
 def _check(made: ScoredPrints, model: LoadedModel) -> None:
@@ -119,9 +132,9 @@ def _check(made: ScoredPrints, model: LoadedModel) -> None:
     strict, lax = (model.calibration.threshold(fmr) for fmr in (STRICT_FMR, LAX_FMR))
     fingers = np.array([one.finger for one in made.prints])
     genuine = fingers[:, None] == fingers
-    for scores in made.scores.values():
-        assert scores[genuine].min() >= strict
-        assert scores[~genuine].max() < lax
+    for *_, whole in made.scores.values():
+        assert whole[genuine].min() >= strict
+        assert whole[~genuine].max() < lax
     assert made.strange.max() < lax - SURE
 
 

@@ -16,7 +16,7 @@ from safetensors.numpy import save as save_arrays
 
 from app.core.errors import ModelRefused, NotFound
 from app.core.ports import LoadedModel
-from app.core.types import PreparedSample
+from app.core.types import FloatArray, PreparedSample
 from app.inference.batcher import MicroBatcher
 from app.inference.live import LoadedModels
 from app.inference.loading import Loader
@@ -58,6 +58,34 @@ def test_a_published_model_is_loaded(shipped_models: Path) -> None:
     assert isinstance(loaded.embedder, MicroBatcher)
     assert loaded.embedder._orders.maxsize == 7
     loaded.embedder.close()
+
+
+def half_precision(root: Path) -> LoadedModel:
+    made = Loader(Registry(root), find_device("cpu"), warm=False, dtype="bfloat16")
+    return made.load(shipped_id(root))
+
+
+def embedded_once(loaded: LoadedModel) -> FloatArray:
+    (found,) = loaded.embedder.embed([sample()])
+    assert isinstance(loaded.embedder, MicroBatcher)
+    loaded.embedder.close()
+    return found.cells
+
+
+def test_half_the_precision_gives_nearly_the_same(shipped_models: Path) -> None:
+    exact = embedded_once(loader(shipped_models).load(shipped_id(shipped_models)))
+    half = embedded_once(half_precision(shipped_models))
+    assert 0.0 < np.abs(half - exact).max() < 0.05
+
+
+def test_a_model_that_loses_by_half_the_precision_keeps_all(
+    shipped_models: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("app.inference.loading.golden_tolerance", lambda _: 1e-5)
+    exact = embedded_once(loader(shipped_models).load(shipped_id(shipped_models)))
+    kept = embedded_once(half_precision(shipped_models))
+    assert np.abs(kept - exact).max() < 1e-5
+    assert "runs in float32" in caplog.text
 
 
 def test_there_is_no_such_model(shipped_models: Path) -> None:

@@ -113,6 +113,8 @@ def test_a_training_beside_disturbs_nobody(
             job.until_logged("phase: training", GROWN_S)
             time.sleep(TRAINING_S)
             ended_s = time.monotonic()
+            found = job.now()
+            assert (found["state"], found["attempt"]) == ("running", 1), job.told(found)
             assert client.post(f"/v1/jobs/{job.id}:cancel").status_code == 202
             job.ended(60)
             time.sleep(TRAINING_S / 2)
