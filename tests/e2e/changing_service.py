@@ -48,7 +48,8 @@ def changing_service(
     models = [publish_turned(registry, base, seed) for seed in range(scale.models)]
     prints = score_prints(registry, base, models, scale.fingers, scale.shown)
     env = {"WHORL_SHIPPED_DIR": str(shipped), "WHORL_DEVICE": "cpu"}
-    env |= {"WHORL_WORKER_NICE": str(worker_nice)}
+    # Scores are compared to more digits than bfloat16 has.
+    env |= {"WHORL_WORKER_NICE": str(worker_nice), "WHORL_PRECISION": "float32"}
     with LiveService(home, worker=True, env=env) as live:
         site = Site(live, prints, base)
         try:

@@ -58,8 +58,8 @@ class ScoredPrints:
     """Prints with all scores within each model.
 
     Attributes:
-        scores: by model id, float32 [searches, print, print]: probe (row) against reference in every
-            search that a match may end with, the whole one at the end.
+        scores: by model id, float32 [searches, print, print]: probe (row) against reference in
+            every search that a match may end with, the whole one at the end.
         strange: the same across two models: probes of one, references of the other.
     """
 
