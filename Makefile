@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 LOCK := constraints.txt pyproject.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test soak lint types imports evaluate side-by-side compare-encoders \
+.PHONY: help serve test soak lint types imports evaluate bench side-by-side compare-encoders \
 	training-speed retraining recipes recipe-variants walkthrough shipped-model clean
 
 help: ## Show what can be made
@@ -49,6 +49,9 @@ soak: $(VENV)/.test ## The tests that take hours: faults in every phase, promoti
 evaluate: $(VENV)/.test ## Measure the shipped model on the sets under WHORL_DATASETS
 	$(BIN)/whorl evaluate --all --baseline nbis --rotate-probe 45 --partial-probe 0.5 \
 		--out docs/evaluation --readme README.md
+
+bench: $(VENV)/.test ## Measure how fast the service is here, for docs/performance.md
+	$(BIN)/python -m app.cli.bench --page docs/performance.md
 
 side-by-side: $(VENV)/.test ## Synthetic prints beside the real ones under WHORL_DATASETS
 	$(BIN)/python -m app.cli.side_by_side

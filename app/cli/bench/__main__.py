@@ -1,0 +1,119 @@
+"""``python -m app.cli.bench`` measures the service on this machine, for docs/performance.md."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from app.cli.bench.embedding import embedding_section, encoders
+from app.cli.bench.identification import identification_section
+from app.cli.bench.precision import precision_section
+from app.cli.bench.preparation import preparation_section
+from app.cli.bench.prints import PrintParams, captures
+from app.cli.bench.requests import overload_section, request_section
+from app.cli.bench.timing import Section
+from app.cli.bench.verification import Loop, verification_section
+from app.cli.display import console, refusing, say, table
+from app.cli.machine import facts_table, machine_facts
+from app.evaluation.tables import markdown
+from app.imaging.decode import ImageLimits
+from app.inference.loading import Loader
+from app.networks.device import find_device, inference_dtype
+from app.networks.restore import restore_pose, verified_manifest
+from app.services.recognise import ProbeImage, SampleImage, prepare_capture
+from app.settings import Settings
+from model_store import Registry
+
+PAGE = Path("docs/performance.md")
+
+
+class Part(StrEnum):
+    """What can be measured by itself."""
+
+    EMBEDDING = "embedding"
+    STAGES = "stages"
+    VERIFICATION = "verification"
+    REQUESTS = "requests"
+    OVERLOAD = "overload"
+    IDENTIFICATION = "identification"
+    PRECISION = "precision"
+
+
+@refusing()
+def bench(
+    part: Annotated[list[Part] | None, typer.Option(help="Measure only this, or these.")] = None,
+    seconds: Annotated[float, typer.Option(help="Seconds a measurement.", min=0.1)] = 5.0,
+    page: Annotated[Path | None, typer.Option(help="Page to write; all parts are needed.")] = None,
+) -> None:
+    """Measure the shipped model and the service around it, side by side in one run."""
+    screen = console()
+    sections = []
+    for name, measure in _measurements(seconds).items():
+        if part and name not in part:
+            continue
+        say(screen, f"measuring: {name}")
+        section = measure()
+        screen.print(table(section.head, section.rows, section.title))
+        say(screen, section.says)
+        sections.append(section)
+    if page is not None and not part:
+        command = f"python -m app.cli.bench --seconds {seconds:g} --page {page}"
+        page.write_text(bench_page(sections, command), "utf-8")
+
+
+def _measurements(seconds: float) -> dict[Part, Callable[[], Section]]:
+    """What measures each part, in the order of the page."""
+    settings, device = Settings(), find_device(Settings().device)
+    registry = Registry(settings.shipped_dir)
+    manifest = verified_manifest(registry, registry.ids()[-1])
+    forms = encoders(registry, manifest, device)
+    model = Loader(registry, device, dtype=inference_dtype(device)).load(manifest.id)
+    shown = captures(settings.datasets)
+    loop = Loop.of(model, shown)
+    samples = [
+        prepare_capture(
+            SampleImage(data, shown.dpi, None, ImageLimits()), model.preparation
+        ).prepared
+        for data in shown.all_files
+    ]
+    probe = ProbeImage(SampleImage(shown.files[0][1], shown.dpi, None, ImageLimits()))
+    return {
+        Part.EMBEDDING: lambda: embedding_section(forms, samples, seconds),
+        Part.STAGES: lambda: preparation_section(model, shown, seconds),
+        Part.VERIFICATION: lambda: verification_section(loop, seconds),
+        Part.REQUESTS: lambda: request_section(loop, shown, seconds),
+        Part.OVERLOAD: lambda: overload_section(shown, 4 * seconds),
+        Part.IDENTIFICATION: lambda: identification_section(
+            model, probe.under(model), loop.references, seconds
+        ),
+        Part.PRECISION: lambda: precision_section(
+            forms,
+            restore_pose(registry, manifest),
+            PrintParams.of(model),
+            settings.datasets,
+        ),
+    }
+
+
+def bench_page(sections: list[Section], command: str) -> str:
+    """All sections and what they were measured on, in Markdown."""
+    facts = facts_table(machine_facts(find_device(Settings().device)))
+    parts = [
+        "# Performance\n",
+        f"Written by `make bench` (`{command}`). Times are of one machine and one run; what "
+        "carries over is how they stand to each other. Calls that are compared were timed in "
+        "turns.\n",
+        facts,
+    ]
+    for section in sections:
+        parts += [f"## {section.title}\n", markdown(section.head, section.rows)]
+        parts += [f"{section.says}\n"]
+    return "\n".join(parts)
+
+
+if __name__ == "__main__":
+    typer.run(bench)

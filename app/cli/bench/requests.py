@@ -1,0 +1,155 @@
+"""Whole requests over HTTP, by many clients at once, beside the same work in a loop."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from app.cli.bench.prints import Captures
+from app.cli.bench.service import Answers, Service, ask, form, serving
+from app.cli.bench.timing import Section, Times, in_turns
+from app.cli.bench.verification import Loop
+
+CLIENTS = (1, 4, 16, 64)
+PLACES = 128
+"""More than clients, so that nobody is refused where the pace is measured."""
+OVER = 10
+"""So many times the places ask in the measurement of overload."""
+FEW_PLACES = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A kind of request.
+
+    Attributes:
+        body: of the n-th.
+        status: of an answer.
+    """
+
+    name: str
+    path: str
+    body: Callable[[int], bytes]
+    status: int = 200
+
+
+def request_section(loop: Loop, shown: Captures, seconds: float) -> Section:
+    """Requests a second and their times, by clients; the loop in turns before and after."""
+    with (
+        tempfile.TemporaryDirectory() as home,
+        serving(Path(home), {"WHORL_QUEUE_LIMIT": str(PLACES)}) as service,
+    ):
+        _enrol(service, shown)
+        rows, alone, crowded = [], Times((float("nan"),)), float("nan")
+        before = _loop(loop, seconds)
+        for kind in _kinds(shown):
+            for clients in CLIENTS:
+                answers = ask(service, clients, seconds, kind.path, kind.body)
+                took = Times(tuple(answers.took_ms.get(kind.status, [float("nan")])))
+                rows.append(_row(kind, clients, answers, took))
+                if kind.name.startswith("verify") and clients == 1:
+                    alone = took
+                if kind.name.startswith("verify") and clients == 16:
+                    crowded = answers.per_second(kind.status)
+        after = _loop(loop, seconds)
+        started_s, resident_mib = service.started_s, service.resident_mib
+    both = Times(before.all_ms + after.all_ms)
+    says = (
+        f"In a loop in one process, without HTTP, a match takes {both.p50_ms:.1f} ms "
+        f"({1e3 / float(np.mean(both.all_ms)):.0f} a second). A lone `/verify` takes "
+        f"{alone.p50_ms / both.p50_ms:.2f} times as long; 16 clients together have "
+        f"{crowded * float(np.mean(both.all_ms)) / 1e3:.2f} of its pace. From the start to ready: "
+        f"{started_s:.1f} s; then {resident_mib:,.0f} MiB."
+    )
+    head = ["Request", "Clients", "a second", "p50 ms", "p99 ms", "other answers"]
+    return Section("Requests", head, rows, says)
+
+
+def overload_section(shown: Captures, seconds: float) -> Section:
+    """Ten times as many clients as there are places: goodput, and how soon the others know."""
+    verify = _kinds(shown)[0]
+    with (
+        tempfile.TemporaryDirectory() as home,
+        serving(Path(home), {"WHORL_QUEUE_LIMIT": str(FEW_PLACES)}) as service,
+    ):
+        _enrol(service, shown)
+        rows, paces, memory = [], [], []
+        for clients in (FEW_PLACES, OVER * FEW_PLACES):
+            answers = ask(service, clients, seconds, verify.path, verify.body)
+            accepted = Times(tuple(answers.took_ms.get(200, [float("nan")])))
+            refused = answers.took_ms.get(503, [])
+            paces.append(answers.per_second(200))
+            memory.append(service.resident_mib)
+            rows.append(
+                [
+                    str(clients),
+                    f"{paces[-1]:.1f}",
+                    f"{accepted.p50_ms:.0f}",
+                    f"{len(refused) / seconds:.1f}",
+                    f"{Times(tuple(refused)).p99_ms:.0f}" if refused else "-",
+                    f"{memory[-1]:,.0f}",
+                ]
+            )
+    says = (
+        f"`WHORL_QUEUE_LIMIT={FEW_PLACES}`; whoever is refused asks again after 0.2 s. Under "
+        f"{OVER} times as many clients as places the pace is {paces[1] / paces[0]:.2f} of that at "
+        f"full places, the memory {memory[1] / memory[0]:.2f} times as much."
+    )
+    head = ["Clients", "matches a second", "p50 ms", "503 a second", "p99 ms of a 503", "MiB"]
+    return Section("Overload", head, rows, says)
+
+
+def _loop(loop: Loop, seconds: float) -> Times:
+    return in_turns({"loop": loop.genuine}, seconds)["loop"]
+
+
+def _enrol(service: Service, shown: Captures) -> None:
+    connection = service.connect()
+    for finger, of_one in enumerate(shown.files):
+        fields = {"person_id": f"p{finger}", "dpi": f"{shown.dpi:g}", "on_duplicate": "allow"}
+        status = service.post(connection, "/enroll", form(fields, {"images": of_one[0]}))
+        if status != 201:
+            raise RuntimeError(f"enrolment of finger {finger} got {status}")
+    connection.close()
+
+
+def _kinds(shown: Captures) -> list[Asked]:
+    def capture(number: int) -> tuple[int, bytes]:
+        finger = number % len(shown.files)
+        of_one = shown.files[finger]
+        return finger, of_one[1 + number // len(shown.files) % (len(of_one) - 1)]
+
+    def body(number: int, **fields: str) -> bytes:
+        dpi = {"dpi": f"{shown.dpi:g}"}
+        image = "images" if "on_duplicate" in fields else "image"
+        return form(fields | dpi, {image: capture(number)[1]})
+
+    def verify(number: int, off: int) -> bytes:
+        claimed = (capture(number)[0] + off) % len(shown.files)
+        return body(number, person_id=f"p{claimed}")
+
+    return [
+        Asked("verify, genuine", "/verify", lambda n: verify(n, 0)),
+        Asked("verify, impostor", "/verify", lambda n: verify(n, 1)),
+        Asked("identify among 10", "/identify", body),
+        Asked(
+            "enrol", "/enroll", lambda n: body(n, person_id=f"new{n}", on_duplicate="allow"), 201
+        ),
+    ]
+
+
+def _row(kind: Asked, clients: int, answers: Answers, took: Times) -> list[str]:
+    others = {status: len(all_ms) for status, all_ms in answers.took_ms.items()}
+    others.pop(kind.status, None)
+    return [
+        kind.name,
+        str(clients),
+        f"{answers.per_second(kind.status):.1f}",
+        f"{took.p50_ms:.0f}",
+        f"{took.p99_ms:.0f}",
+        ", ".join(f"{n} x {status}" for status, n in others.items()) or "-",
+    ]

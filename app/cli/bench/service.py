@@ -1,0 +1,171 @@
+"""A service of one's own for a measurement: started, asked by many clients at once, stopped."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import re
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+from typing import IO, cast
+from urllib.parse import urlparse
+
+BOUNDARY = "whorl-bench"
+READY_S = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A running service.
+
+    Attributes:
+        started_s: seconds from its start until it was ready.
+    """
+
+    host: str
+    port: int
+    key: str
+    pid: int
+    started_s: float
+
+    def post(self, connection: http.client.HTTPConnection, path: str, body: bytes) -> int:
+        """Send a form over a connection that is kept; the status."""
+        headers = {
+            "X-API-Key": self.key,
+            "Content-Type": f"multipart/form-data; boundary={BOUNDARY}",
+        }
+        connection.request("POST", path, body, headers)
+        answer = connection.getresponse()
+        answer.read()
+        return answer.status
+
+    def connect(self) -> http.client.HTTPConnection:
+        """A connection of one client."""
+        return http.client.HTTPConnection(self.host, self.port, timeout=120)
+
+    @property
+    def resident_mib(self) -> float:
+        """Memory of its process."""
+        status = Path(f"/proc/{self.pid}/status").read_text("utf-8")
+        found = re.search(r"^VmRSS:\s+(\d+) kB", status, re.MULTILINE)
+        return int(found[1]) / 1024 if found else float("nan")
+
+
+@contextmanager
+def serving(home: Path, settings: Mapping[str, str]) -> Iterator[Service]:
+    """Start the service without a worker, on a free port and in a home of its own."""
+    env = os.environ | {"WHORL_HOME": str(home)} | dict(settings)
+    began_s = time.monotonic()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "app.cli", "serve", "--port", "0", "--no-worker"],
+        env=env,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        address, key = _announced(process)
+        url = urlparse(address)
+        host, port = str(url.hostname), int(url.port or 0)
+        _until_ready(host, port)
+        yield Service(host, port, key, process.pid, time.monotonic() - began_s)
+    finally:
+        process.terminate()
+        process.communicate()
+
+
+def _announced(process: subprocess.Popen[str]) -> tuple[str, str]:
+    """Address and first key, from what it says at its start; all later lines are thrown away."""
+    address, said, stream = "", [], cast("IO[str]", process.stderr)
+    for line in stream:
+        said.append(line)
+        if found := re.search(r"listens on (http://\S+)", line):
+            address = found[1]
+        elif address and (key := re.fullmatch(r"(whorl_[0-9a-f]+_\S+)\n", line)):
+            threading.Thread(target=stream.read, daemon=True).start()
+            return address, key[1]
+    raise RuntimeError("the service did not start:\n" + "".join(said))
+
+
+def _until_ready(host: str, port: int) -> None:
+    deadline_s = time.monotonic() + READY_S
+    while time.monotonic() < deadline_s:
+        connection = http.client.HTTPConnection(host, port, timeout=10)
+        try:
+            connection.request("GET", "/health/ready")
+            if connection.getresponse().status == 200:
+                return
+        except OSError:
+            pass
+        finally:
+            connection.close()
+        time.sleep(0.05)
+    raise RuntimeError("the service did not become ready")
+
+
+def form(fields: Mapping[str, str], files: Mapping[str, bytes]) -> bytes:
+    """A body of multipart/form-data."""
+    parts = [
+        f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'.encode()
+        for name, value in fields.items()
+    ]
+    for name, data in files.items():
+        head = f'Content-Disposition: form-data; name="{name}"; filename="a"'
+        parts.append(f"--{BOUNDARY}\r\n{head}\r\n\r\n".encode() + data + b"\r\n")
+    return b"".join([*parts, f"--{BOUNDARY}--\r\n".encode()])
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """What came back in some time.
+
+    Attributes:
+        took_ms: by status, of every request that ended within the time.
+        seconds: that time.
+    """
+
+    took_ms: Mapping[int, list[float]]
+    seconds: float
+
+    def per_second(self, status: int) -> float:
+        """Answers with a status."""
+        return len(self.took_ms.get(status, [])) / self.seconds
+
+
+def ask(
+    service: Service, clients: int, seconds: float, path: str, body: Callable[[int], bytes]
+) -> Answers:
+    """So many clients, each asking again when it has been answered.
+
+    Args:
+        body: of the n-th request.
+    """
+    numbers, ends_s = count(), time.monotonic() + seconds
+
+    def client(_: int) -> list[tuple[int, float]]:
+        connection = service.connect()
+        seen: list[tuple[int, float]] = []
+        while time.monotonic() < ends_s:
+            start_s = time.monotonic()
+            status = service.post(connection, path, body(next(numbers)))
+            ended_s = time.monotonic()
+            if ended_s <= ends_s:
+                seen.append((status, (ended_s - start_s) * 1e3))
+            if status == 503:  # what a client should do: not come again at once
+                time.sleep(0.2)
+        connection.close()
+        return seen
+
+    with ThreadPoolExecutor(clients) as pool:
+        all_seen = [one for seen in pool.map(client, range(clients)) for one in seen]
+    took_ms: dict[int, list[float]] = {}
+    for status, ms in all_seen:
+        took_ms.setdefault(status, []).append(ms)
+    return Answers(took_ms, seconds)
