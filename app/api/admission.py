@@ -1,14 +1,14 @@
 """Bodies of requests that are recognised: read where there is a place for them.
 
 A place is taken when a request's body has been received and given back when it has been answered,
-so a client that sends slowly holds none. Where all are taken nothing of a body is read. All of it
-happens on the event loop: an answer of 503 waits for no thread.
+so a client that sends slowly holds none. Where all are taken neither key nor body is looked at. All
+of it happens on the event loop: an answer of 503 waits for no thread.
 """
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from fastapi import Depends, Request
 
@@ -19,24 +19,31 @@ from app.api.places import Places
 B = TypeVar("B", bound=Body)
 
 
+async def _require_place(request: Request) -> None:
+    _places(request).require_one()
+
+
+ROOM = Depends(_require_place)
+"""For a route's ``dependencies``, which come before all others: it refuses what finds no place."""
+
+
 def admitted(model: type[B]) -> Any:
     """A dependency that gives the body as ``forms.parsed`` does, and a place for as long as it is
     worked on.
 
     Raises (when resolved):
-        Overloaded: all places are taken.
+        Overloaded: all places are taken, or the turn did not come in time.
         InvalidInput: as ``forms.parsed``.
     """
     read = reader(model)
 
     async def admit(request: Request) -> AsyncIterator[B]:
-        places: Places = request.state.places
-        places.require_one()
         body = await read(request)
-        places.take()
-        try:
+        async with _places(request).taken():
             yield body
-        finally:
-            places.give_back()
 
     return Depends(admit)
+
+
+def _places(request: Request) -> Places:
+    return cast("Places", request.state.places)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -14,6 +15,9 @@ from app.api.middleware import BodyLimit, RequestContext
 from app.api.places import Places
 from app.api.state import ApiServices, State
 
+AT_WORK_EACH = 2
+"""Requests at work for each processor: one computes while another decodes or waits for the disk."""
+
 
 def create_app(services: ApiServices) -> FastAPI:
     """Build the ASGI application.
@@ -24,8 +28,8 @@ def create_app(services: ApiServices) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[State]:
-        places = Places(services.limits.places)
-        places.provide_threads()
+        limits = services.limits
+        places = Places(limits.places, AT_WORK_EACH * (os.cpu_count() or 1), limits.deadline_s)
         yield State(services=services, metrics=metrics, places=places)
 
     app = _Documented(

@@ -52,11 +52,13 @@ class ApiLimits:
 
     Attributes:
         places: requests that may be recognised at a time, waiting or at work.
+        deadline_s: after which one that waits still is refused.
     """
 
     max_body_bytes: int
     max_images_per_enrolment: int
     places: int
+    deadline_s: float
 
 
 def _never() -> bool:

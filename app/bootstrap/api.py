@@ -125,7 +125,10 @@ def _services(
         readiness=lambda: _readiness(wired, device),
         version=VersionFacts(__version__, platform.python_version(), wired.device.backend, device),
         limits=ApiLimits(
-            settings.max_upload_bytes, settings.max_images_per_enrolment, settings.queue_limit
+            settings.max_upload_bytes,
+            settings.max_images_per_enrolment,
+            settings.queue_limit,
+            settings.deadline_s,
         ),
         docs=settings.docs,
         intake=ModelIntake(home.store, home.registry, check_apart, settings.max_model_bytes)

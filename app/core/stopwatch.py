@@ -15,14 +15,16 @@ from contextvars import ContextVar
 class Stopwatch:
     """Adds up milliseconds by stage; a stage that is entered again goes on where it stopped.
 
-    For one thread: what others do for it they tell the time of, see ``took``.
+    For one thread: what others do for it they tell the time of, see ``took``. What was ``waited``
+    before counts as spent in the stage ``queue``.
     """
 
     def __init__(self) -> None:
-        self._started_s = time.perf_counter()
-        self._stages_s: dict[str, float] = {}
+        before_s = _WAITED_S.get()
+        self._since_s = time.perf_counter()
+        self._started_s = self._since_s - before_s
+        self._stages_s: dict[str, float] = {"queue": before_s} if before_s else {}
         self._open: list[str] = []
-        self._since_s = self._started_s
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
@@ -63,6 +65,7 @@ class Stopwatch:
         self._stages_s[name] = self._stages_s.get(name, 0.0) + seconds
 
 
+_WAITED_S: ContextVar[float] = ContextVar("waited", default=0.0)
 _UNDER_WAY: ContextVar[Stopwatch | None] = ContextVar("stopwatch", default=None)
 
 
@@ -75,6 +78,11 @@ def stage(name: str) -> Iterator[None]:
         return
     with watch.stage(name):
         yield
+
+
+def waited(seconds: float) -> None:
+    """Tell the attempts that begin in this context how long they have waited for it already."""
+    _WAITED_S.set(seconds)
 
 
 def took(name: str, seconds: float) -> None:

@@ -125,7 +125,7 @@ def running_api(
         datasets=DatasetTools(store, dataset_files, limits),
         readiness=readiness,
         version=VersionFacts("1.2.3", "3.11", "none", "cpu"),
-        limits=ApiLimits(max_body_bytes, images, places),
+        limits=ApiLimits(max_body_bytes, images, places, 30.0),
         docs=docs,
         intake=taking,
         stopping=lambda: bool(stopping),

@@ -43,7 +43,8 @@ class Held:
 
 
 @pytest.fixture
-def api(tmp_path: Path) -> Iterator[Api]:
+def api(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Api]:
+    monkeypatch.setattr("app.api.app.AT_WORK_EACH", PLACES)
     with running_api(tmp_path, places=PLACES) as running:
         yield running
 
@@ -82,7 +83,7 @@ def test_beyond_the_places_a_request_is_refused_and_the_others_are_served(
         inside = [pool.submit(verify, api) for _ in range(PLACES)]
         held.until_inside(PLACES)
         for path in ("/verify", "/identify", "/enroll", "/compare", "/quality"):
-            refused = api.client.post(path, content=b"", headers={"Content-Type": "text/plain"})
+            refused = httpx.post(api.client.base_url.join(path), content=b"whatever")
             assert (refused.status_code, refused.json()["slug"]) == (503, "overloaded"), path
             assert refused.headers["retry-after"] == "1"
         assert api.client.get("/v1/persons/nobody").status_code == 404

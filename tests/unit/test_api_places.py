@@ -1,0 +1,98 @@
+"""Places: who works, who waits for a turn, who is refused."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from app.api.places import Places
+from app.core.errors import Overloaded
+from app.core.stopwatch import Stopwatch
+
+WAIT_S = 20.0
+
+
+async def until(condition: asyncio.Event) -> None:
+    await asyncio.wait_for(condition.wait(), WAIT_S)
+
+
+async def holding(places: Places, inside: asyncio.Event, go: asyncio.Event) -> dict[str, float]:
+    async with places.taken():
+        inside.set()
+        await until(go)
+        return Stopwatch().timings_ms()
+
+
+async def turns() -> tuple[dict[str, float], dict[str, float], bool]:
+    places, go = Places(2, 1, 30.0), asyncio.Event()
+    events = [asyncio.Event(), asyncio.Event()]
+    first = asyncio.create_task(holding(places, events[0], go))
+    await until(events[0])
+    second = asyncio.create_task(holding(places, events[1], go))
+    await asyncio.sleep(0.05)
+    waits = not events[1].is_set()
+    with pytest.raises(Overloaded, match="2 requests"):
+        places.require_one()
+    with pytest.raises(Overloaded):
+        async with places.taken():
+            pytest.fail("there was no place")
+    go.set()
+    found = await first, await second, waits
+    places.require_one()
+    return found
+
+
+def test_who_waits_for_a_turn_has_a_place_and_is_told_the_time() -> None:
+    first, second, waited_for_it = asyncio.run(turns())
+    assert waited_for_it
+    assert first.get("queue", 0.0) < 50.0 <= second["queue"] <= second["total"]
+
+
+async def too_late() -> None:
+    places, go, inside = Places(5, 1, 0.05), asyncio.Event(), asyncio.Event()
+    first = asyncio.create_task(holding(places, inside, go))
+    await until(inside)
+    with pytest.raises(Overloaded, match=r"0\.05 s"):
+        async with places.taken():
+            pytest.fail("it was nobody's turn")
+    go.set()
+    await first
+    async with places.taken():  # the place and the turn were given back
+        pass
+
+
+def test_whose_turn_does_not_come_in_time_is_refused() -> None:
+    asyncio.run(too_late())
+
+
+async def cancelled() -> None:
+    places, go, inside = Places(2, 1, 30.0), asyncio.Event(), asyncio.Event()
+    first = asyncio.create_task(holding(places, inside, go))
+    await until(inside)
+    gone = asyncio.create_task(holding(places, asyncio.Event(), go))
+    await asyncio.sleep(0.01)
+    gone.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await gone
+    places.require_one()
+    go.set()
+    await first
+    await holding(places, asyncio.Event(), go)
+
+
+def test_who_goes_away_while_waiting_leaves_the_place() -> None:
+    asyncio.run(cancelled())
+
+
+async def failing() -> None:
+    places = Places(1, 1, 30.0)
+    for _ in range(3):
+        with pytest.raises(KeyError):
+            async with places.taken():
+                raise KeyError
+    places.require_one()
+
+
+def test_a_failure_gives_the_place_back() -> None:
+    asyncio.run(failing())
