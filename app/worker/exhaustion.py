@@ -14,7 +14,9 @@ _WORDS = (
     "cannot allocate memory",
     "failed to map segment",
     "can't start new thread",
-    "error return without exception set",  # what an import says where memory ran out in its midst
+    # What an import says where memory ran out in its midst.
+    "error return without exception set",
+    "returned null without setting an exception",
 )
 ADVICE = (
     "give the worker more (WHORL_WORKER_MEMORY_MB, the machine, the container), or order smaller "
