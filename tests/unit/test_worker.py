@@ -373,6 +373,7 @@ SHORT = [
     ImportError("libx.so: failed to map segment from shared object"),
     RuntimeError("can't start new thread"),
     SystemError("error return without exception set"),
+    SystemError("<function _find_and_load> returned NULL without setting an exception"),
 ]
 
 
