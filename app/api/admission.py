@@ -1,8 +1,8 @@
 """Bodies of requests that are recognised: read where there is a place for them.
 
 A place is taken when a request's body has been received and given back when it has been answered,
-so a client that sends slowly holds none. Where all are taken neither key nor body is looked at. All
-of it happens on the event loop: an answer of 503 waits for no thread.
+so a client that sends slowly holds none. Where all are taken when it comes, neither key nor body is
+looked at, and the answer of 503 waits for no thread.
 """
 
 from __future__ import annotations

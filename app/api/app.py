@@ -15,8 +15,16 @@ from app.api.middleware import BodyLimit, RequestContext
 from app.api.places import Places
 from app.api.state import ApiServices, State
 
-AT_WORK_EACH = 2
-"""Requests at work for each processor: one computes while another decodes or waits for the disk."""
+_AT_WORK_EACH, _MOST_AT_WORK = 2, 16
+"""Requests at work for each processor, one computing while another decodes or waits for the disk;
+and of all, so that the pool's other threads are left to the other routes."""
+
+
+def at_work() -> int:
+    """How many requests are recognised at a time."""
+    has_affinity = hasattr(os, "sched_getaffinity")
+    processors = len(os.sched_getaffinity(0)) if has_affinity else os.cpu_count() or 1
+    return min(_AT_WORK_EACH * processors, _MOST_AT_WORK)
 
 
 def create_app(services: ApiServices) -> FastAPI:
@@ -29,7 +37,7 @@ def create_app(services: ApiServices) -> FastAPI:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[State]:
         limits = services.limits
-        places = Places(limits.places, AT_WORK_EACH * (os.cpu_count() or 1), limits.deadline_s)
+        places = Places(limits.places, at_work(), limits.deadline_s)
         yield State(services=services, metrics=metrics, places=places)
 
     app = _Documented(

@@ -95,11 +95,12 @@ def _follow(serving: Serving, stopping: threading.Event) -> None:
     while not stopping.wait(FOLLOW_S):
         try:
             if follow_aliases(serving):
-                release_unused(serving)
                 settled_s = time.monotonic() + SETTLE_S
+                release_unused(serving)
             elif time.monotonic() >= settled_s:
-                settled_s = math.inf
+                settled_s = time.monotonic() + SETTLE_S  # where it fails
                 catch_up(serving)
+                settled_s = math.inf
             follow_calibrations(serving.store, serving.shelf)
             said = ""
         except WhorlError as error:

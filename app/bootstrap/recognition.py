@@ -37,7 +37,7 @@ def wire_recognition(settings: Settings, home: Home, *, warm: bool = True) -> Wi
         settings.queue_limit,
         warm,
         settings.deadline_s,
-        inference_dtype(device) if settings.precision == "auto" else settings.precision,
+        serving_dtype(settings, device),
     )
     shelf = LoadedModels(calibrating(home.store, loader.load), loader.kind_of)
     return Wired(
@@ -56,3 +56,8 @@ def wire_recognition(settings: Settings, home: Home, *, warm: bool = True) -> Wi
 def image_limits(settings: Settings) -> ImageLimits:
     """What an image may be."""
     return ImageLimits(max_bytes=settings.max_upload_bytes, max_pixels=settings.max_pixels)
+
+
+def serving_dtype(settings: Settings, device: Device) -> str:
+    """What encoders are asked to compute in: as set, else what the device is quickest in."""
+    return inference_dtype(device) if settings.precision == "auto" else settings.precision

@@ -119,6 +119,10 @@ class MatchingParams(Params):
     min_overlap_cells: float = 30.0
     subcell_shifts_px: tuple[float, ...] = (0.0,)
 
+    def __post_init__(self) -> None:
+        if not self.subcell_shifts_px or self.subcell_shifts_px[0] != 0.0:
+            raise ValueError("the first of the displacements by parts of a cell must be 0")
+
     @property
     def views_deg_px(self) -> tuple[tuple[float, float, float], ...]:
         """Rotation and shift (right, down) of every view of the probe that is embedded."""

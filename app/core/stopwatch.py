@@ -46,13 +46,13 @@ class Stopwatch:
 
     def timings_ms(self) -> dict[str, float]:
         """Milliseconds by stage and ``total`` up to now, to the microsecond."""
-        stages_s = {**self._stages_s, "total": self.running_s}
+        stages_s = {**self._stages_s, "total": time.perf_counter() - self._started_s}
         return {name: round(max(seconds, 0.0) * 1e3, 3) for name, seconds in stages_s.items()}
 
     @property
-    def running_s(self) -> float:
-        """Seconds since it was started."""
-        return time.perf_counter() - self._started_s
+    def queued_s(self) -> float:
+        """Seconds that were spent waiting so far."""
+        return self._stages_s.get("queue", 0.0)
 
     def _count(self) -> None:
         """Give the time since the last look to the stage under way."""
@@ -91,7 +91,7 @@ def took(name: str, seconds: float) -> None:
         watch.move(name, seconds)
 
 
-def running_s() -> float:
-    """Seconds since the attempt under way in this thread began; 0 where nothing is timed."""
+def queued_s() -> float:
+    """Seconds that the attempt under way in this thread has waited; 0 where nothing is timed."""
     watch = _UNDER_WAY.get()
-    return 0.0 if watch is None else watch.running_s
+    return 0.0 if watch is None else watch.queued_s

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 from app.core.errors import Overloaded
 from app.core.ports import Embedder
-from app.core.stopwatch import running_s, took
+from app.core.stopwatch import queued_s, took
 from app.core.types import Descriptor, PreparedSample
 
 
@@ -23,7 +23,7 @@ from app.core.types import Descriptor, PreparedSample
 class _Order:
     samples: Sequence[PreparedSample]
     answer: Future[list[Descriptor]] = field(default_factory=Future)
-    running_s: float = field(default_factory=running_s)
+    queued_s: float = field(default_factory=queued_s)
     since_s: float = field(default_factory=time.perf_counter)
     waited_s: float = 0.0
 
@@ -123,7 +123,7 @@ class MicroBatcher:
         in_time: list[_Order] = []
         for order in batch:
             order.waited_s = now_s - order.since_s
-            if order.running_s + order.waited_s <= self._deadline_s:
+            if order.queued_s + order.waited_s <= self._deadline_s:
                 in_time.append(order)
             else:
                 late = f"the request has waited for more than {self._deadline_s:g} s; try again"

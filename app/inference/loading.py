@@ -100,12 +100,12 @@ class Loader:
     ) -> CompiledEmbedder:
         """The same network folded, in this loader's type; as it was where that is another."""
         height_px, width_px, _ = checked.input_shape
-        run = inference_function(folded(encoder, self.dtype))
-        faster = CompiledEmbedder(run, (height_px, width_px))
         try:
+            run = inference_function(folded(encoder, self.dtype))
+            faster = CompiledEmbedder(run, (height_px, width_px))
             check_golden(faster, None, golden)
-        except ModelRefused as problem:
-            logger.warning("%s runs in float32, unfolded: %s", model_id, problem.detail)
+        except (ModelRefused, TypeError, ValueError) as problem:
+            logger.warning("%s runs in float32, unfolded: %s", model_id, problem)
             return checked
         return faster
 

@@ -178,7 +178,10 @@ def _promote(serving: Serving, candidate: str) -> bool:
         return False
     serving.shelf.activate(model)
     log.info("model %s is in service", candidate)
-    catch_up(serving)
+    try:
+        catch_up(serving)
+    except WhorlError as problem:  # it is tried again when things have settled
+        log.warning("model %s has not caught up yet: %s", candidate, problem.detail)
     return True
 
 

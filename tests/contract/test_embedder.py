@@ -189,16 +189,19 @@ def test_who_has_waited_too_long_is_refused_and_costs_the_others_nothing() -> No
 
     def attempt(seconds_before: float) -> int:
         watch = Stopwatch()
-        time.sleep(seconds_before)
+        with watch.stage("queue"):
+            time.sleep(seconds_before)
+        with watch.stage("prepare"):
+            time.sleep(0.25)  # work is no wait
         with watch.stage("embed"):
             return len(batcher.embed(samples()[:1]))
 
     with ThreadPoolExecutor(4) as pool:
         first = pool.submit(attempt, 0.0)
         assert gated.entered.wait(WAIT_S)
-        late = pool.submit(attempt, 0.1)
+        late = pool.submit(attempt, 0.15)
         waiting(batcher, 1)
-        time.sleep(0.15)
+        time.sleep(0.1)
         timely = pool.submit(attempt, 0.0)
         waiting(batcher, 2)
         gated.gate.set()

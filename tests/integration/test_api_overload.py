@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -44,7 +45,7 @@ class Held:
 
 @pytest.fixture
 def api(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Api]:
-    monkeypatch.setattr("app.api.app.AT_WORK_EACH", PLACES)
+    monkeypatch.setattr("app.api.app.at_work", lambda: PLACES)
     with running_api(tmp_path, places=PLACES) as running:
         yield running
 
@@ -103,6 +104,9 @@ def test_a_place_is_given_back_after_a_failure(api: Api) -> None:
 
 def test_clients_that_send_slowly_hold_no_place(api: Api) -> None:
     slow = [begin(api, "/verify", 1000) for _ in range(PLACES + 1)]
+    deadline_s = time.monotonic() + WAIT_S
+    while f"in_flight {PLACES + 2}.0" not in api.client.get("/v1/metrics").text:
+        assert time.monotonic() < deadline_s
     assert verify(api).status_code == 200
     for connection in slow:
         connection.close()
@@ -117,3 +121,17 @@ def test_where_there_is_no_place_no_body_is_waited_for(api: Api, held: Held) -> 
             assert status(connection) == 503
         held.let_go()
         assert [one.result(WAIT_S).status_code for one in inside] == [200] * PLACES
+
+
+def test_the_time_until_the_turn_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.api.app.at_work", lambda: 1)
+    with running_api(tmp_path) as api, ThreadPoolExecutor(2) as pool:
+        held = Held()
+        monkeypatch.setattr(api.models.active().embedder, "embed", held.embed)
+        first = pool.submit(verify, api)
+        held.until_inside(1)
+        second = pool.submit(verify, api)
+        time.sleep(0.2)
+        held.let_go()
+        timings = [one.result(WAIT_S).json()["timings_ms"] for one in (first, second)]
+    assert timings[0]["queue"] < 100.0 < timings[1]["queue"] <= timings[1]["total"]

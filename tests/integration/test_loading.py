@@ -88,6 +88,17 @@ def test_a_model_that_loses_by_half_the_precision_keeps_all(
     assert "runs in float32" in caplog.text
 
 
+def test_a_model_that_cannot_be_folded_runs_as_it_is(
+    shipped_models: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def unfoldable(*_: object) -> object:
+        raise ValueError("first does not follow a convolution")
+
+    monkeypatch.setattr("app.inference.loading.folded", unfoldable)
+    assert np.isfinite(embedded_once(half_precision(shipped_models))).all()
+    assert "does not follow" in caplog.text
+
+
 def test_there_is_no_such_model(shipped_models: Path) -> None:
     for missing in ("0" * 16, "../secret"):
         with pytest.raises(NotFound) as caught:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from app.core.clock import now_ms
-from app.core.errors import Conflict, LeaseLost, Overloaded
+from app.core.errors import Conflict, LeaseLost, Overloaded, WhorlError
 from app.core.ports import LoadedModel, Store, Transaction
 from app.core.records import ImagePolicy, Job, JobState, ModelAlias
 from app.imaging.decode import ImageLimits
@@ -526,6 +526,18 @@ def test_where_catching_up_finds_no_room_a_job_is_made_of_it(
     assert later.look() == "a"
     later.carry_out(later.claim())
     assert later.known("a") == 9
+
+
+def test_a_promotion_stands_where_catching_up_fails(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(_: object) -> None:
+        raise WhorlError("the disk is full", slug="store_full")
+
+    service.ask_for("b")
+    monkeypatch.setattr("app.services.serve_models.catch_up", broken)
+    assert service.look() == "b"
+    assert service.aliases() == ("b", None, "a")
 
 
 def test_a_candidate_is_given_up_where_catching_up_finds_no_room(

@@ -52,3 +52,9 @@ def test_parameters_cannot_be_changed() -> None:
     params = PreparationParams()
     with pytest.raises(FrozenInstanceError):
         params.dpi = 500  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("shifts", [(), (8.0,), (8.0, 0.0)])
+def test_the_first_displacement_by_parts_of_a_cell_is_none(shifts: tuple[float, ...]) -> None:
+    with pytest.raises(ValueError, match="must be 0"):
+        MatchingParams(subcell_shifts_px=shifts)

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from app.bootstrap.recognition import serving_dtype
 from app.cli.bench.embedding import embedding_section, encoders
 from app.cli.bench.identification import identification_section
 from app.cli.bench.precision import precision_section
@@ -22,7 +23,7 @@ from app.cli.machine import facts_table, machine_facts
 from app.evaluation.tables import markdown
 from app.imaging.decode import ImageLimits
 from app.inference.loading import Loader
-from app.networks.device import find_device, inference_dtype
+from app.networks.device import find_device
 from app.networks.restore import restore_pose, verified_manifest
 from app.services.recognise import ProbeImage, SampleImage, prepare_capture
 from app.settings import Settings
@@ -70,8 +71,9 @@ def _measurements(seconds: float) -> dict[Part, Callable[[], Section]]:
     settings, device = Settings(), find_device(Settings().device)
     registry = Registry(settings.shipped_dir)
     manifest = verified_manifest(registry, registry.ids()[-1])
-    forms = encoders(registry, manifest, device)
-    model = Loader(registry, device, dtype=inference_dtype(device)).load(manifest.id)
+    dtype = serving_dtype(settings, device)
+    forms = encoders(registry, manifest, dtype)
+    model = Loader(registry, device, dtype=dtype).load(manifest.id)
     shown = captures(settings.datasets)
     loop = Loop.of(model, shown)
     samples = [

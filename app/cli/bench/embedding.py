@@ -11,7 +11,6 @@ import numpy as np
 from app.cli.bench.timing import Section, in_turns
 from app.core.types import FloatArray, PreparedSample
 from app.inference.embedder import CompiledEmbedder
-from app.networks.device import Device, inference_dtype
 from app.networks.folded import folded
 from app.networks.forward import inference_function
 from app.networks.multiply_adds import multiply_adds
@@ -38,9 +37,8 @@ class Encoders:
     shape_px: tuple[int, int]
 
 
-def encoders(registry: Registry, manifest: Manifest, device: Device) -> Encoders:
+def encoders(registry: Registry, manifest: Manifest, dtype: str) -> Encoders:
     """A published encoder, restored."""
-    dtype = inference_dtype(device)
     preparation, _ = read_params(manifest)
     plain = restore_encoder(registry, manifest)
     return Encoders(dtype, plain, folded(plain, dtype), preparation.shape_px)

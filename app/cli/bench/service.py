@@ -18,8 +18,12 @@ from pathlib import Path
 from typing import IO, cast
 from urllib.parse import urlparse
 
+from app.cli.bench.timing import Times
+
 BOUNDARY = "whorl-bench"
 READY_S = 300.0
+BACK_OFF_S = 0.2
+"""After which a client that was refused asks again: sooner than it is told to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,8 +131,8 @@ class Answers:
     """What came back in some time.
 
     Attributes:
-        took_ms: by status, of every request that ended within the time.
-        seconds: that time.
+        took_ms: by status.
+        seconds: until the last of them.
     """
 
     took_ms: Mapping[int, list[float]]
@@ -138,28 +142,30 @@ class Answers:
         """Answers with a status."""
         return len(self.took_ms.get(status, [])) / self.seconds
 
+    def times(self, status: int) -> Times:
+        """Of the answers with a status; not a number where there were none."""
+        return Times(tuple(self.took_ms.get(status, [])) or (float("nan"),))
+
 
 def ask(
     service: Service, clients: int, seconds: float, path: str, body: Callable[[int], bytes]
 ) -> Answers:
-    """So many clients, each asking again when it has been answered.
+    """So many clients, each asking again when it has been answered; what has begun is finished.
 
     Args:
         body: of the n-th request.
     """
-    numbers, ends_s = count(), time.monotonic() + seconds
+    numbers, began_s = count(), time.monotonic()
 
     def client(_: int) -> list[tuple[int, float]]:
         connection = service.connect()
         seen: list[tuple[int, float]] = []
-        while time.monotonic() < ends_s:
+        while time.monotonic() - began_s < seconds:
             start_s = time.monotonic()
             status = service.post(connection, path, body(next(numbers)))
-            ended_s = time.monotonic()
-            if ended_s <= ends_s:
-                seen.append((status, (ended_s - start_s) * 1e3))
-            if status == 503:  # what a client should do: not come again at once
-                time.sleep(0.2)
+            seen.append((status, (time.monotonic() - start_s) * 1e3))
+            if status == 503:
+                time.sleep(BACK_OFF_S)
         connection.close()
         return seen
 
@@ -168,4 +174,4 @@ def ask(
     took_ms: dict[int, list[float]] = {}
     for status, ms in all_seen:
         took_ms.setdefault(status, []).append(ms)
-    return Answers(took_ms, seconds)
+    return Answers(took_ms, time.monotonic() - began_s)

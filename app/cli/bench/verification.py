@@ -9,6 +9,7 @@ import numpy as np
 
 from app.cli.bench.prints import Captures
 from app.cli.bench.timing import Section, Times, in_turns
+from app.core.params import Matching
 from app.core.ports import LoadedModel
 from app.core.types import Descriptor
 from app.evaluation.nbis import NbisBaseline
@@ -45,6 +46,23 @@ class Loop:
         """A capture of the finger next to it."""
         return self._verify(1)
 
+    def widths(self) -> list[int]:
+        """Of all genuine comparisons with the enrolled capture, how many match within each of the
+        searches, the narrowest first; and how many there are.
+        """
+        threshold = self.model.calibration.threshold(DEFAULT_FMR)
+        searches: tuple[Matching, ...] = self.model.matching.widening
+        matched = [0] * len(searches)
+        compared = 0
+        for reference, of_one in zip(self.references, self.shown.files, strict=True):
+            for data in of_one[1:]:
+                compared += 1
+                probe = ProbeImage(_image(data, self.shown))
+                for place, search in enumerate(searches):
+                    seen = probe.seen(self.model, search)
+                    matched[place] += compare(seen, reference, search) >= threshold
+        return [*matched, compared]
+
     def _verify(self, off: int) -> bool:
         self.turn += 1
         finger = self.turn % len(self.references)
@@ -74,7 +92,11 @@ def verification_section(loop: Loop, seconds: float) -> Section:
     }
     taken = in_turns(calls, seconds)
     rows = [[name, f"{times.p50_ms:.2f}", f"{times.p99_ms:.2f}"] for name, times in taken.items()]
-    return Section("A verification", ["What", "p50 ms", "p99 ms"], rows, _ratios(taken))
+    *matched, compared = loop.widths()
+    views = [len(search.views_deg_px) for search in loop.model.matching.widening]
+    within = ", ".join(f"{n} in {v} views" for n, v in zip(matched, views, strict=True))
+    says = f"{_ratios(taken)} Of {compared} genuine comparisons match: {within}."
+    return Section("A verification", ["What", "p50 ms", "p99 ms"], rows, says)
 
 
 def _image(data: bytes, shown: Captures) -> SampleImage:
