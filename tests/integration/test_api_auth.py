@@ -14,6 +14,7 @@ import pytest
 from starlette.types import Message
 
 from app.api.metrics import Metrics
+from app.api.places import Places
 from app.api.state import ApiServices
 from app.core.records import Scope
 from app.services.keys import list_keys, revoke_key
@@ -95,7 +96,11 @@ def test_the_body_of_a_stranger_is_never_read(api: Api) -> None:
             "path": path,
             "query_string": b"",
             "headers": [(b"content-type", b"application/json"), (b"content-length", b"999999999")],
-            "state": {"services": services, "metrics": Metrics()},
+            "state": {
+                "services": services,
+                "metrics": Metrics(),
+                "places": Places(1, 1, 1.0),
+            },
         }
         await api.app(scope, receive, send)
         return int(sent[0]["status"])
