@@ -29,8 +29,6 @@ from app.services.recognise import ProbeImage, SampleImage, prepare_capture
 from app.settings import Settings
 from model_store import Registry
 
-PAGE = Path("docs/performance.md")
-
 
 class Part(StrEnum):
     """What can be measured by itself."""

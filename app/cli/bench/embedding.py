@@ -12,7 +12,7 @@ from app.cli.bench.timing import Section, in_turns
 from app.core.types import FloatArray, PreparedSample
 from app.inference.embedder import CompiledEmbedder
 from app.networks.folded import folded
-from app.networks.forward import inference_function
+from app.networks.forward import inference_function, stack_samples
 from app.networks.multiply_adds import multiply_adds
 from app.networks.restore import read_params, restore_encoder
 from model_store import Manifest, Registry
@@ -54,7 +54,7 @@ def embedding_section(forms: Encoders, samples: list[PreparedSample], seconds: f
     rows = []
     for batch in BATCHES:
         some = [samples[k % len(samples)] for k in range(batch)]
-        inputs = np.stack([np.stack([one.image, one.mask], -1) for one in some])
+        inputs = stack_samples(some)
         taken = in_turns(
             {
                 "port": lambda some=some: port.embed(some),  # type: ignore[misc]

@@ -39,6 +39,14 @@ class Captures:
         """The captures one after the other."""
         return [data for of_one in self.files for data in of_one]
 
+    def probe(self, number: int) -> tuple[int, bytes]:
+        """The n-th of a round of probes, finger after finger: whose it is, and its file. The first
+        capture of a finger is never one: it is enrolled.
+        """
+        finger = number % len(self.files)
+        of_one = self.files[finger]
+        return finger, of_one[1 + number // len(self.files) % (len(of_one) - 1)]
+
 
 @dataclass(frozen=True, slots=True)
 class PrintParams:

@@ -115,18 +115,13 @@ def _enrol(service: Service, shown: Captures) -> None:
 
 
 def _kinds(shown: Captures) -> list[Asked]:
-    def capture(number: int) -> tuple[int, bytes]:
-        finger = number % len(shown.files)
-        of_one = shown.files[finger]
-        return finger, of_one[1 + number // len(shown.files) % (len(of_one) - 1)]
-
     def body(number: int, **fields: str) -> bytes:
         dpi = {"dpi": f"{shown.dpi:g}"}
         image = "images" if "on_duplicate" in fields else "image"
-        return form(fields | dpi, {image: capture(number)[1]})
+        return form(fields | dpi, {image: shown.probe(number)[1]})
 
     def verify(number: int, off: int) -> bytes:
-        claimed = (capture(number)[0] + off) % len(shown.files)
+        claimed = (shown.probe(number)[0] + off) % len(shown.files)
         return body(number, person_id=f"p{claimed}")
 
     return [

@@ -65,9 +65,7 @@ class Loop:
 
     def _verify(self, off: int) -> bool:
         self.turn += 1
-        finger = self.turn % len(self.references)
-        of_one = self.shown.files[finger]
-        data = of_one[1 + self.turn // len(self.references) % (len(of_one) - 1)]
+        finger, data = self.shown.probe(self.turn)
         probe = ProbeImage(_image(data, self.shown))
         reference = self.references[(finger + off) % len(self.references)]
         threshold = self.model.calibration.threshold(DEFAULT_FMR)
@@ -116,9 +114,7 @@ def _nbis(shown: Captures) -> dict[str, Callable[[], object]]:
     def verified() -> object:
         nonlocal turn
         turn += 1
-        finger = turn % len(stored)
-        of_one = shown.files[finger]
-        data = of_one[1 + turn // len(stored) % (len(of_one) - 1)]
+        finger, data = shown.probe(turn)
         probe = matcher.extract(decode(data, inspect(data, ImageLimits())))
         return _compared(matcher, probe, stored[finger])
 
