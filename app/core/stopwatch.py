@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from threading import Lock, Semaphore
 
 
 class Stopwatch:
@@ -78,6 +79,17 @@ def stage(name: str) -> Iterator[None]:
         return
     with watch.stage(name):
         yield
+
+
+@contextmanager
+def turn_at(gate: Lock | Semaphore) -> Iterator[None]:
+    """Hold a gate that lets few threads through; the wait for it is time in the queue."""
+    with stage("queue"):
+        gate.acquire()
+    try:
+        yield
+    finally:
+        gate.release()
 
 
 def waited(seconds: float) -> None:

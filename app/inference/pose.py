@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from app.core.pose import Pose
-from app.core.stopwatch import stage
+from app.core.stopwatch import turn_at
 from app.core.types import FloatArray, PreparedSample
 from app.inference.embedder import BUCKETS, run_in_bucket
 from app.networks.pose import refined_poses
@@ -43,9 +43,5 @@ class CompiledPose:
 
     def outputs(self, inputs: FloatArray) -> FloatArray:
         """The network's rows [n, 4] for inputs [n, size, size, 2], n of one bucket."""
-        with stage("queue"):
-            self._alone.acquire()
-        try:
+        with turn_at(self._alone):
             return run_in_bucket(self._run, inputs)
-        finally:
-            self._alone.release()

@@ -14,7 +14,7 @@ from app.core.params import AS_IT_IS, Matching, Preparation
 from app.core.ports import LoadedModel, Transaction
 from app.core.pose import Pose
 from app.core.records import Gallery
-from app.core.stopwatch import stage
+from app.core.stopwatch import turn_at
 from app.core.types import Capture, Descriptor, PreparedSample, Probe, Quality, QualityReason
 from app.imaging.decode import ImageLimits
 from app.imaging.normalise import search_views, views_at
@@ -128,9 +128,7 @@ def prepare_capture(image: SampleImage, params: Preparation) -> Capture:
         InvalidInput: the image cannot be decoded, exceeds a limit or has no known resolution
             where the model needs one.
     """
-    with stage("queue"):
-        _PREPARING.acquire()
-    try:
+    with turn_at(_PREPARING):
         return prepare(
             image.data,
             params,
@@ -138,8 +136,6 @@ def prepare_capture(image: SampleImage, params: Preparation) -> Capture:
             default_dpi=image.default_dpi,
             limits=image.limits,
         )
-    finally:
-        _PREPARING.release()
 
 
 def require_usable(quality: Quality, minimum: int) -> None:
