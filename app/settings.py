@@ -12,8 +12,8 @@ from typing import Literal, Self
 from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-LEAST_WORKER_MB = 128
-"""What the worker takes to start, in MiB, and a little more; jobs take far more."""
+LEAST_WORKER_MB = 384
+"""In MiB: twice what the worker takes to start, and less than its tensor library alone takes."""
 
 
 def _shipped_models() -> Path:
@@ -81,7 +81,9 @@ class Settings(BaseSettings):
         10, ge=0, le=19, description="Niceness of the worker: how readily it gives way to the API."
     )
     worker_memory_mb: int = Field(
-        0, ge=0, description="Most memory of the worker, in MiB (0: no bound); 128 at least."
+        0,
+        ge=0,
+        description=f"Most memory of the worker, in MiB (0: no bound); {LEAST_WORKER_MB} at least.",
     )
     train_root: Path | None = Field(
         None, description="Folder whose sub-folders may be trained on; without it, none may."
@@ -128,7 +130,7 @@ class Settings(BaseSettings):
         if 0 < self.worker_memory_mb < LEAST_WORKER_MB:
             raise ValueError(
                 f"WHORL_WORKER_MEMORY_MB must be 0, for no bound, or at least {LEAST_WORKER_MB}: "
-                "the worker cannot start with less"
+                "the tensor library alone takes more than that"
             )
         return self
 

@@ -85,7 +85,8 @@ def watched_to_its_end(
         if silent_s >= frozen_s:
             watched.process.kill()
             watched.process.wait()
-            return f"The worker gave no sign of life for {frozen_s:.0f} s and was killed."
+            silent = f"The worker gave no sign of life for {frozen_s:.0f} s and was killed"
+            return f"{silent}; an import that gets no memory may hang so."
     return None
 
 

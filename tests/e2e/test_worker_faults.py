@@ -83,7 +83,7 @@ def test_a_killed_and_then_frozen_worker_costs_neither_epochs_nor_answers(
 def test_a_job_that_needs_too_much_memory_fails_after_three_attempts(
     tmp_path: Path, bare: dict[str, str]
 ) -> None:
-    bounded = bare | {"WHORL_WORKER_MEMORY_MB": "200"}
+    bounded = bare | {"WHORL_WORKER_MEMORY_MB": "400"}
     with (
         LiveService(tmp_path / "home", worker=True, env=bounded) as live,
         live.client() as client,

@@ -153,7 +153,7 @@ def test_a_job_is_cancelled_within_seconds(tmp_path: Path, order: Order, phase: 
         following.ended(CANCELLED_S)
 
 
-@pytest.mark.parametrize("memory_mb", [150, 200, 300, 450, 600, 700, 800])
+@pytest.mark.parametrize("memory_mb", [384, 450, 500, 550, 600, 700, 800])
 @pytest.mark.parametrize("order", [PICTURES, PRINTS], ids=["pictures", "prints"])
 def test_a_bound_of_memory_ends_the_job_or_lets_it_through(
     tmp_path: Path, order: Order, memory_mb: int

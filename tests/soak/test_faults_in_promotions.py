@@ -103,7 +103,7 @@ def test_a_promotion_is_cancelled_within_seconds(tmp_path: Path, prints: Prints,
             made.check_given_up(client, "promotion_cancelled")
 
 
-@pytest.mark.parametrize("memory_mb", [130, 150, 200, 300, 450, 600, 800])
+@pytest.mark.parametrize("memory_mb", [384, 450, 500, 550, 600, 800])
 def test_a_bound_of_memory_ends_the_promotion_or_lets_it_through(
     tmp_path: Path, prints: Prints, memory_mb: int
 ) -> None:

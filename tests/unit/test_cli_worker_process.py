@@ -63,7 +63,8 @@ def test_a_frozen_worker_is_killed() -> None:
         watched.process.send_signal(signal.SIGSTOP)
         end = watched_to_its_end(watched, threading.Event(), frozen_s=1.0)
         assert watched.process.returncode == -signal.SIGKILL
-    assert end == "The worker gave no sign of life for 1 s and was killed."
+    assert end is not None
+    assert end.startswith("The worker gave no sign of life for 1 s and was killed")
 
 
 def test_a_lively_worker_is_let_be_until_the_service_stops() -> None:
@@ -120,6 +121,26 @@ def test_a_worker_is_limited_and_its_niceness_only_rises() -> None:
     nice, bound, refused = told(LIMITED).split()
     assert int(nice) == max(7, os.getpriority(os.PRIO_PROCESS, 0))
     assert (int(bound), refused) == (300 * 2**20, "refused")
+
+
+NEAR = """
+from app.cli.worker_process import limit
+from app.worker.exhaustion import passing_failure
+
+failed = KeyError("anything")
+print(passing_failure(failed) is None)
+limit(0, 400)
+print(passing_failure(failed) is None)
+held = bytes(350 * 2**20)
+print(passing_failure(failed).detail)
+"""
+
+
+def test_any_failure_near_the_bound_is_taken_for_want_of_memory() -> None:
+    without, below, near = told(NEAR).splitlines()
+    assert (without, below) == ("True", "True")
+    assert "KeyError: 'anything'" in near
+    assert "nearly all the memory" in near
 
 
 SHORT = """

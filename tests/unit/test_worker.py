@@ -372,6 +372,7 @@ SHORT = [
     OSError(errno.ENOMEM, "Cannot allocate memory"),
     ImportError("libx.so: failed to map segment from shared object"),
     RuntimeError("can't start new thread"),
+    ValueError("Operation received an exception:Status: 1, message: could not create a primitive"),
     SystemError("error return without exception set"),
     SystemError("<function _find_and_load> returned NULL without setting an exception"),
 ]
