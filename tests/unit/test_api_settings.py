@@ -26,12 +26,12 @@ def test_defaults_serve_on_this_machine_only() -> None:
     assert (settings.worker_nice, settings.worker_memory_mb) == (10, 0)
 
 
-@pytest.mark.parametrize(("bound_mb", "starts"), [(0, True), (1, False), (127, False), (128, True)])
-def test_a_bound_that_no_worker_can_start_with_is_refused(bound_mb: int, starts: bool) -> None:
+@pytest.mark.parametrize(("bound_mb", "starts"), [(0, True), (1, False), (383, False), (384, True)])
+def test_a_bound_that_no_job_fits_is_refused(bound_mb: int, starts: bool) -> None:
     if starts:
         assert Settings(worker_memory_mb=bound_mb).worker_memory_mb == bound_mb
         return
-    with pytest.raises(ValidationError, match="must be 0, for no bound, or at least 128"):
+    with pytest.raises(ValidationError, match="must be 0, for no bound, or at least 384"):
         Settings(worker_memory_mb=bound_mb)
 
 
