@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -14,6 +13,7 @@ from app.api.metrics import Metrics
 from app.api.middleware import BodyLimit, RequestContext
 from app.api.places import Places
 from app.api.state import ApiServices, State
+from app.core.processors import usable_processors
 
 _AT_WORK_EACH, _MOST_AT_WORK = 2, 16
 """Requests at work for each processor, one computing while another decodes or waits for the disk;
@@ -22,9 +22,7 @@ and of all, so that the pool's other threads are left to the other routes."""
 
 def at_work() -> int:
     """How many requests are recognised at a time."""
-    has_affinity = hasattr(os, "sched_getaffinity")
-    processors = len(os.sched_getaffinity(0)) if has_affinity else os.cpu_count() or 1
-    return min(_AT_WORK_EACH * processors, _MOST_AT_WORK)
+    return min(_AT_WORK_EACH * usable_processors(), _MOST_AT_WORK)
 
 
 def create_app(services: ApiServices) -> FastAPI:

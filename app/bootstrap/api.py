@@ -16,10 +16,11 @@ from app.api.state import ApiLimits, ApiServices, Check, Readiness, VersionFacts
 from app.bootstrap.datasets import dataset_tools, sweep_datasets
 from app.bootstrap.home import Home, RegistryCatalogue, open_home, training_folders
 from app.bootstrap.model_check import check_apart
-from app.bootstrap.recognition import Wired, image_limits, wire_recognition
+from app.bootstrap.recognition import Wired, image_limits, one_thread_a_product, wire_recognition
 from app.core.errors import WhorlError
 from app.core.records import Job
 from app.services.job_files import JobFiles
+from app.services.load_galleries import GalleryLoading
 from app.services.reembedding_watch import Patience
 from app.services.serve_models import (
     Serving,
@@ -40,6 +41,8 @@ log = logging.getLogger(__name__)
 FOLLOW_S = 1.0
 SETTLE_S = 60.0
 """By then requests that began before a promotion have ended."""
+SMALL_S = 1.0
+"""Galleries that are loaded by then are there when the first request is."""
 PATIENCE_S = 10.0
 """By then a worker that is not busy has taken a job up, and one that died has been replaced."""
 
@@ -47,6 +50,7 @@ PATIENCE_S = 10.0
 @contextmanager
 def open_api(settings: Settings, stopping: threading.Event) -> Iterator[ApiServices]:
     """Open everything the API needs, the champion loaded and warmed."""
+    one_thread_a_product()
     with open_home(settings) as home:
         sweep_datasets(home)
         wired = wire_recognition(settings, home)
@@ -60,11 +64,16 @@ def open_api(settings: Settings, stopping: threading.Event) -> Iterator[ApiServi
             target=_follow, args=(serving, stopping), name="aliases", daemon=True
         )
         follower.start()
+        loading = _loading(wired, stopping)
+        loader = threading.Thread(target=loading.run, name="galleries", daemon=True)
+        loader.start()
+        loader.join(SMALL_S)
         try:
-            yield _services(settings, home, wired, stopping)
+            yield _services(settings, home, wired, stopping, loading)
         finally:
             stopping.set()
             follower.join()
+            loader.join()
             wired.shelf.release(())
 
 
@@ -113,8 +122,19 @@ def _follow(serving: Serving, stopping: threading.Event) -> None:
             said = repr(error)
 
 
+def _loading(wired: Wired, stopping: threading.Event) -> GalleryLoading:
+    recognition = wired.recognition
+    return GalleryLoading(
+        recognition.store, recognition.models, recognition.indexes, stopping.is_set
+    )
+
+
 def _services(
-    settings: Settings, home: Home, wired: Wired, stopping: threading.Event
+    settings: Settings,
+    home: Home,
+    wired: Wired,
+    stopping: threading.Event,
+    loading: GalleryLoading,
 ) -> ApiServices:
     device = f"{wired.device.id} ({wired.device.name}): {wired.device.reason}"
     return ApiServices(
@@ -123,7 +143,7 @@ def _services(
         folders=training_folders(settings),
         job_files=JobFiles(settings.home),
         datasets=dataset_tools(settings, home),
-        readiness=lambda: _readiness(wired, device),
+        readiness=lambda: _readiness(wired, device, loading),
         version=VersionFacts(__version__, platform.python_version(), wired.device.backend, device),
         limits=ApiLimits(
             settings.max_upload_bytes,
@@ -139,8 +159,12 @@ def _services(
     )
 
 
-def _readiness(wired: Wired, device: str) -> Readiness:
-    checks = {"store": _check_store(wired), "model": Check(True, "in service")}
+def _readiness(wired: Wired, device: str, loading: GalleryLoading) -> Readiness:
+    checks = {
+        "store": _check_store(wired),
+        "model": Check(True, "in service"),
+        "galleries": Check(loading.done, loading.detail),
+    }
     model_id: str | None = None
     try:
         model_id = wired.shelf.active().id

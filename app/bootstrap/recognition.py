@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from threadpoolctl import threadpool_limits
+
 from app.bootstrap.home import Home
 from app.imaging.decode import ImageLimits
 from app.inference.live import LoadedModels
@@ -51,6 +53,15 @@ def wire_recognition(settings: Settings, home: Home, *, warm: bool = True) -> Wi
         shelf,
         device,
     )
+
+
+def one_thread_a_product() -> None:
+    """Let NumPy multiply in one thread: searches and requests are what runs side by side.
+
+    Products of templates are small; with a thread for each processor half the time goes to waiting
+    for each other.
+    """
+    threadpool_limits(limits=1, user_api="blas")
 
 
 def image_limits(settings: Settings) -> ImageLimits:

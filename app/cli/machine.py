@@ -32,6 +32,14 @@ def processor_name(cpuinfo: Path) -> str:
     return named[1] if named else platform.machine()
 
 
+def resident_mib(process: int | str = "self") -> float:
+    """Memory of a process that is in use, where the system tells it."""
+    status = Path(f"/proc/{process}/status")
+    text = status.read_text("utf-8") if status.is_file() else ""
+    found = re.search(r"^VmRSS:\s+(\d+) kB", text, re.MULTILINE)
+    return int(found[1]) / 1024 if found else float("nan")
+
+
 def facts_table(facts: dict[str, str]) -> str:
     """The facts as a list in Markdown."""
     return "".join(f"- {name}: {value}\n" for name, value in facts.items())

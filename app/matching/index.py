@@ -1,4 +1,4 @@
-"""Exact top-k search over the templates of one model, in memory: a cache of the store.
+"""The templates of one model, in memory: a cache of the store that is searched.
 
 Templates lie in blocks of contiguous arrays with the precision of their stored form. A row that a
 reader may see is never written again: adding writes behind the last row, removing replaces the
@@ -7,65 +7,18 @@ blocks it touches by copies. So a search works on a snapshot without holding the
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from threading import Lock
 
 import numpy as np
-from numpy.typing import NDArray
 
 from app.core.params import Matching
-from app.core.types import Descriptor, FloatArray, Probe, half_precision
-from app.matching.scorer import Scorer, scorer_of
-from app.matching.variants import References
+from app.core.types import Descriptor, Probe, half_precision
+from app.matching.block import MASK_SCALE, Block, Row, rows_a_block
+from app.matching.search import Hit, Snapshot, best_hits
 
-BLOCK_ROWS = 256
-MASK_SCALE = np.float32(255.0)
-# Scores from products of different shape differ by rounding; whatever comes this close to the
-# last place is scored again one by one, so that equal templates have equal scores.
-ROUNDING = 1e-5
-
-
-@dataclass(frozen=True, slots=True)
-class Hit:
-    """A person found: their best template and its comparison score."""
-
-    template_id: str
-    person_id: str
-    score: float
-    finger: int
-
-
-@dataclass(frozen=True, slots=True)
-class _Row:
-    template_id: str
-    person_id: str
-    finger: int
-
-
-@dataclass(frozen=True, slots=True)
-class _Block:
-    """Up to BLOCK_ROWS templates: float16 vectors, masks as 0..255, and whose they are."""
-
-    cells: NDArray[np.float16]
-    mask: NDArray[np.uint8]
-    rows: list[_Row]
-
-    @classmethod
-    def empty(cls, shape: tuple[int, ...]) -> _Block:
-        return cls(
-            np.zeros((BLOCK_ROWS, *shape), np.float16),
-            np.zeros((BLOCK_ROWS, *shape[:2]), np.uint8),
-            [],
-        )
-
-    def copy(self) -> _Block:
-        return _Block(self.cells.copy(), self.mask.copy(), list(self.rows))
-
-    def references(self, part: slice) -> References:
-        return References.of(
-            self.cells[part].astype(np.float32), self.mask[part].astype(np.float32) / MASK_SCALE
-        )
+BOUNDED_FROM = 1_000
+"""Templates from which on it is worth while to bound their scores first."""
 
 
 @dataclass(slots=True)
@@ -74,9 +27,15 @@ class TemplateIndex:
 
     Scores are those of `compare` with the stored form of the descriptor
     (``Descriptor.from_bytes(descriptor.to_bytes())``).
+
+    Attributes:
+        rows_a_block: templates that lie together; None for what suits their size.
+        bounded_from: templates from which on their scores are bounded first.
     """
 
-    _blocks: list[_Block] = field(default_factory=list)
+    rows_a_block: int | None = None
+    bounded_from: int = BOUNDED_FROM
+    _blocks: list[Block] = field(default_factory=list)
     _places: dict[str, tuple[int, int]] = field(default_factory=dict)
     _lock: Lock = field(default_factory=Lock)
 
@@ -98,15 +57,15 @@ class TemplateIndex:
             if descriptor.mask.shape != shape[:2]:
                 raise ValueError("the descriptor's mask does not fit its cells")
             cells = half_precision(descriptor.cells)
+            mask = np.round(descriptor.mask * MASK_SCALE).astype(np.uint8)
             self._remove(template_id)
-            if not self._blocks or len(self._blocks[-1].rows) == BLOCK_ROWS:
-                self._blocks.append(_Block.empty(shape))
+            if not self._blocks or self._blocks[-1].full:
+                self._blocks.append(Block.empty(self.rows_a_block or rows_a_block(shape), shape))
             tail = self._blocks[-1]
-            row = len(tail.rows)
-            tail.cells[row] = cells
-            tail.mask[row] = np.round(descriptor.mask * MASK_SCALE)
-            tail.rows.append(_Row(template_id, person_id, int(finger)))
-            self._places[template_id] = (len(self._blocks) - 1, row)
+            tail.append(Row(template_id, person_id, int(finger)), cells, mask)
+            self._places[template_id] = (len(self._blocks) - 1, len(tail.rows) - 1)
+            if tail.full:
+                self._blocks[-1] = tail.ready()
 
     def remove(self, template_id: str) -> bool:
         """Remove a template; False where there is none of that id."""
@@ -123,12 +82,9 @@ class TemplateIndex:
         """
         if limit < 1:
             raise ValueError(f"the limit must be at least 1, not {limit}")
-        scorer = scorer_of(probe, params)
         with self._lock:
-            snapshot = [(block, len(block.rows)) for block in self._blocks]
-        scanned = [(block, scorer.scores(block.references(slice(n)))) for block, n in snapshot]
-        bar = _score_at_rank(scanned, limit) - ROUNDING
-        return _ranked(_rescored(scanned, bar, scorer))[:limit]
+            snapshot = Snapshot(tuple(self._blocks), len(self._places))
+        return best_hits(snapshot, probe, limit, params, len(snapshot) >= self.bounded_from)
 
     def _remove(self, template_id: str) -> bool:
         place = self._places.pop(template_id, None)
@@ -136,52 +92,17 @@ class TemplateIndex:
             return False
         block, row = place
         # Copies, because a search may still be reading the rows that change or are given up.
-        self._blocks[-1] = tail = self._blocks[-1].copy()
-        if block != len(self._blocks) - 1:
-            self._blocks[block] = self._blocks[block].copy()
-        moved, last = tail.rows[-1], len(tail.rows) - 1
+        tail = self._blocks[-1].copy()
+        last = len(tail.rows) - 1
+        moved = tail.rows[last]
         if moved.template_id != template_id:
-            hole = self._blocks[block]
-            hole.cells[row], hole.mask[row] = tail.cells[last], tail.mask[last]
-            hole.rows[row] = moved
+            hole = tail if block == len(self._blocks) - 1 else self._blocks[block]
+            filled = hole.with_row_of(row, tail, last)
+            tail = filled if hole is tail else tail
+            self._blocks[block] = filled
             self._places[moved.template_id] = place
-        tail.rows.pop()
-        tail.cells[last], tail.mask[last] = 0.0, 0  # what is removed leaves the memory too
+        tail.pop()
+        self._blocks[-1] = tail
         if not tail.rows:
             self._blocks.pop()
         return True
-
-
-_Scanned = list[tuple[_Block, FloatArray]]
-
-
-def _score_at_rank(scanned: _Scanned, limit: int) -> float:
-    """The scanned score of the last person within the limit; minus infinity if fewer are there."""
-    best: dict[str, float] = {}
-    for block, scores in scanned:
-        for row, score in enumerate(scores.tolist()):
-            person = block.rows[row].person_id
-            best[person] = max(best.get(person, score), score)
-    return sorted(best.values(), reverse=True)[limit - 1] if limit <= len(best) else -np.inf
-
-
-def _rescored(scanned: _Scanned, bar: float, scorer: Scorer) -> Iterator[Hit]:
-    for block, scores in scanned:
-        for row in np.flatnonzero(scores >= bar).tolist():
-            again = float(scorer.scores(block.references(slice(row, row + 1)))[0])
-            # Of two displacements that are as good, products of another shape may refine the other.
-            score = (
-                again if abs(again - scores[row]) <= ROUNDING else max(again, float(scores[row]))
-            )
-            found = block.rows[row]
-            yield Hit(found.template_id, found.person_id, score, found.finger)
-
-
-def _ranked(hits: Iterator[Hit]) -> list[Hit]:
-    """The best template of each person, best person first."""
-    best: dict[str, Hit] = {}
-    for hit in hits:
-        rival = best.get(hit.person_id)
-        if rival is None or (-hit.score, hit.template_id) < (-rival.score, rival.template_id):
-            best[hit.person_id] = hit
-    return sorted(best.values(), key=lambda hit: (-hit.score, hit.person_id))

@@ -22,11 +22,13 @@ from app.core.params import Matching
 from app.core.ports import Store, Transaction
 from app.core.records import ReferenceTemplate
 from app.core.types import Probe
-from app.matching.index import Hit, TemplateIndex
+from app.matching.index import TemplateIndex
+from app.matching.search import Hit
 from app.services.kinship import enrolled_first
 
 LOAD_BATCH = 500
 StandsIn = Callable[[Collection[str]], bool]
+Report = Callable[[int, int], None]
 # A view of a former active model serves requests that began before a promotion, then goes.
 IDLE_VIEW_S = 60.0
 
@@ -62,7 +64,7 @@ class GalleryView:
         index = self._indexes.get(model_id)
         return index.search(probe, limit, params) if index is not None else []
 
-    def follow(self, tx: Transaction) -> None:
+    def follow(self, tx: Transaction, report: Report = lambda _done, _of: None) -> None:
         """Catch up with the transaction's state; after an error the same steps are taken again."""
         with self._lock:
             newest = tx.templates.last_change()
@@ -70,7 +72,8 @@ class GalleryView:
                 return
             changes = tx.templates.changes(self._gallery, self._seen)
             removed = {change.template_id: change.removed for change in changes}
-            for batch in _batches(removed, LOAD_BATCH):
+            for done, batch in enumerate(_batches(removed, LOAD_BATCH)):
+                report(min(done * LOAD_BATCH, len(removed)), len(removed))
                 self._apply(tx, [t for t in batch if not removed[t]])
                 for template_id in (t for t in batch if removed[t]):
                     self._drop(template_id)
@@ -129,15 +132,21 @@ class SearchIndexes:
         self._kept = frozenset(models)
 
     def view(
-        self, tx: Transaction, gallery: str, active: str, stands_in: StandsIn = lambda _: True
+        self,
+        tx: Transaction,
+        gallery: str,
+        active: str,
+        stands_in: StandsIn = lambda _: True,
+        report: Report = lambda _done, _of: None,
     ) -> GalleryView:
         """The gallery as it is in this transaction; the first use loads it whole.
 
         Args:
             stands_in: whether the active model may decide over a template that these others know.
+            report: told (done, of) changes that are followed; may raise to stop.
         """
         found = self._held(gallery, active, stands_in)
-        found.follow(tx)
+        found.follow(tx, report)
         return found
 
     def refresh(self, gallery: str) -> None:

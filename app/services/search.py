@@ -15,8 +15,8 @@ from functools import partial
 
 from app.core.errors import ModelRefused, NotFound, PolicyNotSupported
 from app.core.ports import LoadedModel
-from app.matching.index import Hit
 from app.matching.score import compare
+from app.matching.search import Hit
 from app.services.attempt import Attempt
 from app.services.context import Recognition
 from app.services.indexes import GalleryView

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import fields
 from enum import StrEnum
+from functools import cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import sqlalchemy as sa
@@ -250,4 +251,9 @@ def row_of(record: DataclassInstance, **changed: Any) -> Mapping[str, Any]:
 
 def record_of(kind: type[Record], row: sa.Row[Any]) -> Record:
     """The record held by a row that has a column for each of its fields."""
-    return kind(**{f.name: getattr(row, f.name) for f in fields(kind)})
+    return kind(**{name: getattr(row, name) for name in _names(kind)})
+
+
+@cache
+def _names(kind: type[DataclassInstance]) -> tuple[str, ...]:
+    return tuple(f.name for f in fields(kind))

@@ -116,10 +116,15 @@ def test_the_api_comes_up_with_the_model_and_goes_down_whole(
     with open_api(settings, stopping) as services:
         ready = services.readiness()
         assert ready.ready
+        assert ready.checks["galleries"].detail == "0 templates in memory"
         assert ready.model_id == shipped_id(shipped_models)
         assert services.recognition.models.active().id == shipped_id(shipped_models)
     assert stopping.is_set()
-    assert {t.name for t in set(threading.enumerate()) - before} & {"aliases", "embedder"} == set()
+    assert {t.name for t in set(threading.enumerate()) - before} & {
+        "aliases",
+        "embedder",
+        "galleries",
+    } == set()
 
 
 def test_the_api_comes_up_without_a_model_and_says_so(settings: Settings, tmp_path: Path) -> None:

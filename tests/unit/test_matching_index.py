@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from app.core.params import MatchingParams
 from app.core.types import Descriptor, FloatArray, Probe
-from app.matching.index import Hit, TemplateIndex
+from app.matching.index import TemplateIndex
 from app.matching.score import compare
+from app.matching.search import Hit
 from app.matching.variants import References, Variants
 
 PARAMS = MatchingParams((0.0,), 1, 2.0)
@@ -56,16 +57,14 @@ def brute_force(
 def test_search_is_brute_force(
     steps: list[tuple[str, str, str, int]], limit: int, probe_seed: int
 ) -> None:
-    index = TemplateIndex()
+    index = TemplateIndex(rows_a_block=3)
     kept: dict[str, tuple[str, Descriptor]] = {}
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("app.matching.index.BLOCK_ROWS", 3)
-        for action, template_id, person, seed in steps:
-            if action == "add":
-                index.add(template_id, person, 1, descriptor(seed))
-                kept[template_id] = (person, descriptor(seed))
-            else:
-                assert index.remove(template_id) == (kept.pop(template_id, None) is not None)
+    for action, template_id, person, seed in steps:
+        if action == "add":
+            index.add(template_id, person, 1, descriptor(seed))
+            kept[template_id] = (person, descriptor(seed))
+        else:
+            assert index.remove(template_id) == (kept.pop(template_id, None) is not None)
     assert len(index) == len(kept)
     probe = as_probe(descriptor(probe_seed))
     hits = index.search(probe, limit, PARAMS)
@@ -117,8 +116,7 @@ def test_what_does_not_fit_is_refused_and_changes_nothing() -> None:
 def test_a_removal_during_a_search_does_not_change_what_it_reads(
     monkeypatch: pytest.MonkeyPatch, removed: int
 ) -> None:
-    monkeypatch.setattr("app.matching.index.BLOCK_ROWS", 4)
-    index = TemplateIndex()
+    index = TemplateIndex(rows_a_block=4)
     for n in range(10):
         index.add(f"t{n}", f"p{n}", 1, descriptor(n))
     probe = as_probe(descriptor(0))
@@ -135,11 +133,8 @@ def test_a_removal_during_a_search_does_not_change_what_it_reads(
     assert index.search(probe, 10, PARAMS) == before
 
 
-def test_searches_beside_removals_never_see_a_torn_template(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr("app.matching.index.BLOCK_ROWS", 4)
-    index = TemplateIndex()
+def test_searches_beside_removals_never_see_a_torn_template() -> None:
+    index = TemplateIndex(rows_a_block=4)
     for n in range(10):
         index.add(f"t{n}", f"p{n}", 1, descriptor(n))
     probe = as_probe(descriptor(0))

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from app.core.params import Measure, VectorMatching
 from app.core.types import Descriptor, FloatArray, Probe
-from app.matching.index import ROUNDING, TemplateIndex
+from app.matching.index import TemplateIndex
 from app.matching.score import compare, compare_all, compare_many, compare_pairs, upright_references
+from app.matching.search import ROUNDING
 from app.matching.vectors import require_weights
 
 CHANNELS = 12
@@ -149,18 +150,18 @@ def brute_force(
 
 
 @settings(max_examples=40, deadline=None)
-@given(measures, seeds, st.integers(1, 30), st.integers(1, 8))
-def test_search_is_brute_force(measure: Measure, seed: int, count: int, limit: int) -> None:
+@given(measures, seeds, st.integers(1, 30), st.integers(1, 8), st.sampled_from([0, 1000]))
+def test_search_is_brute_force(
+    measure: Measure, seed: int, count: int, limit: int, bounded_from: int
+) -> None:
     params = matching(measure)
     cells = vectors(count, seed)
     cells[count // 2] = cells[0]  # equal scores are ordered by name
     ones = np.ones((1, 1), np.float32)
     stored = {f"t{n:02d}": Descriptor(vector, ones) for n, vector in enumerate(cells)}
-    index = TemplateIndex()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("app.matching.index.BLOCK_ROWS", 4)
-        for name, descriptor in stored.items():
-            index.add(name, name, 0, descriptor)
+    index = TemplateIndex(rows_a_block=4, bounded_from=bounded_from)
+    for name, descriptor in stored.items():
+        index.add(name, name, 0, descriptor)
     probe = probe_of(vectors(1, seed + 1)[0])
     hits = index.search(probe, limit, params)
     assert [(hit.person_id, hit.score) for hit in hits] == brute_force(stored, probe, params)[

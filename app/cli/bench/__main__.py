@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from app.bootstrap.recognition import serving_dtype
+from app.bootstrap.recognition import one_thread_a_product, serving_dtype
 from app.cli.bench.embedding import embedding_section, encoders
 from app.cli.bench.identification import identification_section
 from app.cli.bench.precision import precision_section
@@ -67,6 +67,7 @@ def bench(
 def _measurements(seconds: float) -> dict[Part, Callable[[], Section]]:
     """What measures each part, in the order of the page."""
     settings, device = Settings(), find_device(Settings().device)
+    one_thread_a_product()
     registry = Registry(settings.shipped_dir)
     manifest = verified_manifest(registry, registry.ids()[-1])
     dtype = serving_dtype(settings, device)

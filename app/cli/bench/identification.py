@@ -1,18 +1,31 @@
-"""Search among many templates: how the time grows."""
+"""Search among many templates: how time and memory grow, and what the start takes."""
 
 from __future__ import annotations
 
+import tempfile
 import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 
-from app.cli.bench.timing import Section, in_turns
-from app.core.ports import LoadedModel
-from app.core.types import Descriptor, Probe
+from app.cli.bench.timing import Section, Times, in_turns
+from app.cli.machine import resident_mib
+from app.core.clock import now_ms
+from app.core.params import Matching, VectorMatching
+from app.core.ports import LoadedModel, Store
+from app.core.processors import usable_processors
+from app.core.records import Gallery, ImagePolicy, Person, Template
+from app.core.types import Descriptor, DpiSource, FloatArray, Probe
 from app.matching.index import TemplateIndex
+from app.services.indexes import GalleryView
+from app.storage import load_or_create_master_key, open_store
 
-SIZES = (1_000, 10_000, 100_000)
-LIMIT = 5
+PRINTS, VECTORS = (1_000, 10_000, 100_000), (10_000, 100_000, 1_000_000)
+CHANNELS, LIMIT, STORED, BATCH = 256, 5, 2_000, 500
+GALLERY, MODEL = "bench", "bench"
+Draw = Callable[[int], FloatArray]
 
 
 def identification_section(
@@ -23,32 +36,93 @@ def identification_section(
     Args:
         references: descriptors of prints; the others are drawn at random with their masks.
     """
-    rows, took = [], []
-    index, rng = TemplateIndex(), np.random.default_rng(6)
-    each = len(references[0].to_bytes())
-    for size in SIZES:
-        began_s = time.perf_counter()
-        for number in range(len(index), size):
-            index.add(str(number), f"p{number}", 0, _template(references, number, rng))
-        filled_s = time.perf_counter() - began_s
-        found = in_turns({"search": lambda: index.search(probe, LIMIT, model.matching)}, seconds)[
-            "search"
-        ]
-        took.append(found.p50_ms)
-        rows.append([f"{size:,}", f"{found.p50_ms:,.0f}", f"{filled_s:.1f}"])
+    rng = np.random.default_rng(6)
+    grid, masks = references[0].cells.shape, [one.mask for one in references]
+    vector = _unit(rng.standard_normal((1, 1, 1, CHANNELS), dtype=np.float32))
+    one = np.ones((1, 1), np.float32)
+    prints = _grown("prints", PRINTS, grid, masks, rng)
+    rows = list(_searches(prints, probe, model.matching, seconds))
+    vectors = _grown("single vectors", VECTORS, (1, 1, CHANNELS), [one], rng)
+    rows += _searches(vectors, Probe(vector, one[None]), VectorMatching(), seconds)
     says = (
-        f"Ten times as many templates take {took[-1] / took[-2]:.1f} times as long. Templates of "
-        f"prints and others drawn at random, {each:,} bytes each as they are stored; every one is "
-        "compared in every view at every shift."
+        f"Templates are drawn at random, those of prints in grids of {' x '.join(map(str, grid))} "
+        f"with the masks of prints, every one compared in every view at every shift; single "
+        f"vectors have {CHANNELS} numbers. Searches at once: one a processor. From an encrypted "
+        f"store {_loaded_a_second(references):,.0f} templates of prints are loaded a second at the "
+        "start."
     )
-    head = ["Templates", "p50 ms", "filled in s"]
+    head = ["Of", "Templates", "p50 ms", "p99 ms", "p50 ms at once", "MiB more"]
     return Section("Identification", head, rows, says)
 
 
-def _template(references: list[Descriptor], number: int, rng: np.random.Generator) -> Descriptor:
-    like = references[number % len(references)]
-    if number < len(references):
-        return like
-    cells = rng.standard_normal(like.cells.shape, dtype=np.float32)
-    cells /= np.linalg.norm(cells, axis=-1, keepdims=True)
-    return Descriptor(cells, like.mask)
+def _searches(
+    grown: Iterator[tuple[str, TemplateIndex, float]],
+    probe: Probe,
+    params: Matching,
+    seconds: float,
+) -> Iterator[list[str]]:
+    processors = usable_processors()
+    with ThreadPoolExecutor(processors) as pool:
+        for name, index, more_mib in grown:
+
+            def search(_: int = 0, index: TemplateIndex = index) -> object:
+                return index.search(probe, LIMIT, params)
+
+            def at_once(search: Callable[[int], object] = search) -> object:
+                return list(pool.map(search, range(processors)))
+
+            taken: dict[str, Times] = in_turns({"one": search, "at once": at_once}, seconds)
+            one, together = taken.values()
+            times = [f"{t:,.1f}" for t in (one.p50_ms, one.p99_ms, together.p50_ms)]
+            yield [name, f"{len(index):,}", *times, f"{more_mib:,.0f}"]
+
+
+def _grown(
+    name: str,
+    sizes: tuple[int, ...],
+    shape: tuple[int, ...],
+    masks: list[FloatArray],
+    rng: np.random.Generator,
+) -> Iterator[tuple[str, TemplateIndex, float]]:
+    """An index that has each of the sizes in turn, and the memory that this took."""
+    index, before_mib = TemplateIndex(), resident_mib()
+    for size in sizes:
+        for number in range(len(index), size):
+            cells = _unit(rng.standard_normal(shape, dtype=np.float32))
+            descriptor = Descriptor(cells, masks[number % len(masks)])
+            index.add(str(number), f"p{number}", 0, descriptor)
+        yield name, index, resident_mib() - before_mib
+
+
+def _unit(cells: FloatArray) -> FloatArray:
+    return np.asarray(cells / np.linalg.norm(cells, axis=-1, keepdims=True), np.float32)
+
+
+def _loaded_a_second(references: list[Descriptor]) -> float:
+    """How fast a gallery comes from the store into memory."""
+    with tempfile.TemporaryDirectory() as folder:
+        key = load_or_create_master_key(Path(folder) / "master.key")
+        store = open_store(Path(folder) / "bench.sqlite3", key)
+        try:
+            for start in range(0, STORED, BATCH):
+                _store(store, range(start, start + BATCH), references)
+            view, began_s = GalleryView(GALLERY, MODEL), time.perf_counter()
+            with store.read() as tx:
+                view.follow(tx)
+            return len(view) / (time.perf_counter() - began_s)
+        finally:
+            store.close()
+
+
+def _store(store: Store, numbers: range, references: list[Descriptor]) -> None:
+    with store.write() as tx:
+        tx.galleries.put(Gallery(GALLERY, ImagePolicy.NONE, None, now_ms()))
+        for number in numbers:
+            name = f"{number:06d}"
+            tx.persons.add(Person(GALLERY, name, now_ms()))
+            template = Template(
+                name, GALLERY, name, 1, 50, (), "png", 300, 300, 500.0, DpiSource.FILE, False, 0
+            )
+            tx.templates.add(template, None)
+            descriptor = references[number % len(references)]
+            tx.templates.add_descriptor(name, MODEL, descriptor)
