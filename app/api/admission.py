@@ -8,6 +8,7 @@ looked at, and the answer of 503 waits for no thread.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import Any, TypeVar, cast
 
 from fastapi import Depends, Request
@@ -33,16 +34,23 @@ def admitted(model: type[B]) -> Any:
 
     Raises (when resolved):
         Overloaded: all places are taken, or the turn did not come in time.
+        ClientDisconnect: nobody waits for the answer any more.
         InvalidInput: as ``forms.parsed``.
     """
     read = reader(model)
 
     async def admit(request: Request) -> AsyncIterator[B]:
         body = await read(request)
-        async with _places(request).taken():
+        async with _places(request).taken(partial(_left, request)):
             yield body
 
     return Depends(admit)
+
+
+async def _left(request: Request) -> None:
+    """Return when the client has gone; what it sent is read by then."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
 
 
 def _places(request: Request) -> Places:

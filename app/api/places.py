@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
+from typing import Any, Literal
+
+from starlette.requests import ClientDisconnect
 
 from app.core.errors import Overloaded
 from app.core.stopwatch import waited
+
+Left = Callable[[], Coroutine[Any, Any, None]]
 
 
 class Places:
@@ -41,16 +46,20 @@ class Places:
             )
 
     @asynccontextmanager
-    async def taken(self) -> AsyncIterator[None]:
+    async def taken(self, left: Left) -> AsyncIterator[None]:
         """A place, once it is this request's turn to work.
+
+        Args:
+            left: returns when the client has gone, which gives its place to another.
 
         Raises:
             Overloaded: all are taken, or the turn did not come in time.
+            ClientDisconnect: the client has gone before.
         """
         self.require_one()
         self._taken += 1
         try:
-            await self._turn()
+            await self._turn(left)
             try:
                 yield
             finally:
@@ -58,12 +67,29 @@ class Places:
         finally:
             self._taken -= 1
 
-    async def _turn(self) -> None:
+    async def _turn(self, left: Left) -> None:
+        if not self._at_work.locked():
+            await self._at_work.acquire()
+            return
         began_s = time.perf_counter()
+        turn = asyncio.ensure_future(self._at_work.acquire())
+        leaving = asyncio.ensure_future(left())
+        first = asyncio.FIRST_COMPLETED
         try:
-            async with asyncio.timeout(self._deadline_s):
-                await self._at_work.acquire()
-        except TimeoutError:
+            await asyncio.wait((turn, leaving), timeout=self._deadline_s, return_when=first)
+        except asyncio.CancelledError:
+            self._renounce(turn)
+            raise
+        finally:
+            leaving.cancel()
+        if not turn.done():
+            self._renounce(turn)
+            if leaving.done():
+                raise ClientDisconnect
             late = f"the request has waited for more than {self._deadline_s:g} s; try again"
-            raise Overloaded(late) from None
+            raise Overloaded(late)
         waited(time.perf_counter() - began_s)
+
+    def _renounce(self, turn: asyncio.Future[Literal[True]]) -> None:
+        if not turn.cancel() and not turn.cancelled():  # it has come meanwhile
+            self._at_work.release()

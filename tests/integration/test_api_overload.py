@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import socket
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import urlparse
@@ -121,6 +123,32 @@ def test_where_there_is_no_place_no_body_is_waited_for(api: Api, held: Held) -> 
             assert status(connection) == 503
         held.let_go()
         assert [one.result(WAIT_S).status_code for one in inside] == [200] * PLACES
+
+
+def test_a_client_that_goes_while_it_waits_leaves_its_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.api.app.at_work", lambda: 1)
+    with running_api(tmp_path, places=2) as api, ThreadPoolExecutor(2) as pool:
+        held = Held()
+        monkeypatch.setattr(api.models.active().embedder, "embed", held.embed)
+        first = pool.submit(verify, api)
+        held.until_inside(1)
+        image = base64.b64encode(print_png(1)).decode()
+        body = json.dumps({"person_id": "ada", "image": image}).encode()
+        with begin(api, "/verify", len(body)) as impatient:
+            impatient.sendall(body)
+            until(lambda: httpx.post(api.client.base_url.join("/verify")).status_code == 503)
+        until(lambda: httpx.post(api.client.base_url.join("/verify")).status_code != 503)
+        second = pool.submit(verify, api)
+        held.let_go()
+        assert [one.result(WAIT_S).status_code for one in (first, second)] == [200, 200]
+
+
+def until(condition: Callable[[], bool]) -> None:
+    deadline_s = time.monotonic() + WAIT_S
+    while not condition():
+        assert time.monotonic() < deadline_s
 
 
 def test_the_time_until_the_turn_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

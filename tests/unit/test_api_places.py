@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 
 import pytest
+from starlette.requests import ClientDisconnect
 
 from app.api.places import Places
 from app.core.errors import Overloaded
@@ -17,8 +19,12 @@ async def until(condition: asyncio.Event) -> None:
     await asyncio.wait_for(condition.wait(), WAIT_S)
 
 
+async def stays() -> None:
+    await asyncio.Event().wait()
+
+
 async def holding(places: Places, inside: asyncio.Event, go: asyncio.Event) -> dict[str, float]:
-    async with places.taken():
+    async with places.taken(stays):
         inside.set()
         await until(go)
         return Stopwatch().timings_ms()
@@ -35,7 +41,7 @@ async def turns() -> tuple[dict[str, float], dict[str, float], bool]:
     with pytest.raises(Overloaded, match="2 requests"):
         places.require_one()
     with pytest.raises(Overloaded):
-        async with places.taken():
+        async with places.taken(stays):
             pytest.fail("there was no place")
     go.set()
     found = await first, await second, waits
@@ -54,11 +60,11 @@ async def too_late() -> None:
     first = asyncio.create_task(holding(places, inside, go))
     await until(inside)
     with pytest.raises(Overloaded, match=r"0\.05 s"):
-        async with places.taken():
+        async with places.taken(stays):
             pytest.fail("it was nobody's turn")
     go.set()
     await first
-    async with places.taken():  # the place and the turn were given back
+    async with places.taken(stays):  # the place and the turn were given back
         pass
 
 
@@ -85,11 +91,35 @@ def test_who_goes_away_while_waiting_leaves_the_place() -> None:
     asyncio.run(cancelled())
 
 
+async def left_early() -> None:
+    places, go, inside, leaves = Places(2, 1, 30.0), *(asyncio.Event() for _ in range(3))
+    first = asyncio.create_task(holding(places, inside, go))
+    await until(inside)
+
+    async def waiting() -> None:
+        async with places.taken(partial(until, leaves)):
+            pytest.fail("it was nobody's turn")
+
+    second = asyncio.create_task(waiting())
+    await asyncio.sleep(0.01)
+    leaves.set()
+    with pytest.raises(ClientDisconnect):
+        await second
+    places.require_one()
+    go.set()
+    await first
+    await holding(places, asyncio.Event(), go)
+
+
+def test_whose_client_has_gone_waits_no_longer() -> None:
+    asyncio.run(left_early())
+
+
 async def failing() -> None:
     places = Places(1, 1, 30.0)
     for _ in range(3):
         with pytest.raises(KeyError):
-            async with places.taken():
+            async with places.taken(stays):
                 raise KeyError
     places.require_one()
 
