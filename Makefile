@@ -27,6 +27,11 @@ $(VENV)/.test: $(VENV)/.serve $(LOCK)
 	@$(BIN)/python -m pip install -qq --no-build-isolation --constraint constraints.txt --editable '.[cpu,wsq,search]' --group dev
 	@touch $@
 
+$(VENV)/.bench: $(VENV)/.test $(LOCK)
+	@echo 'Installing what is measured beside Whorl into $(VENV) (once) ...'
+	@$(BIN)/python -m pip install -qq --no-build-isolation --constraint constraints.txt --group bench
+	@touch $@
+
 serve: $(VENV)/.serve ## Install what is needed and serve on http://127.0.0.1:8000
 	@exec $(BIN)/whorl serve
 
@@ -50,7 +55,7 @@ evaluate: $(VENV)/.test ## Measure the shipped model on the sets under WHORL_DAT
 	$(BIN)/whorl evaluate --all --baseline nbis --rotate-probe 45 --partial-probe 0.5 \
 		--out docs/evaluation --readme README.md
 
-bench: $(VENV)/.test ## Measure how fast the service is here, for docs/performance.md
+bench: $(VENV)/.bench ## Measure how fast the service is here, for docs/performance.md
 	$(BIN)/python -m app.cli.bench --page docs/performance.md
 
 side-by-side: $(VENV)/.test ## Synthetic prints beside the real ones under WHORL_DATASETS

@@ -36,6 +36,7 @@ from app.settings import Settings
 from app.synth.impression import impress
 
 PAGE = Path("docs/evaluation/training-speed.md")
+FINGERS = 64
 MANY = 100_000
 """Batches: more than are ever measured."""
 
@@ -76,8 +77,9 @@ class Speeds:
     def verdict(self) -> str:
         """What the input costs the step."""
         return (
-            f"Together the pace is {self.together / self.step:.0%} of the step's own; the fit "
-            f"waited {self.waited_share:.0%} of its time for a batch. Cropping alone would feed "
+            f"Together the pace is {self.together / self.step:.0%} of the step's own: the input "
+            f"pipeline costs {1 - self.together / self.step:.0%}. The fit waited "
+            f"{self.waited_share:.0%} of its time for a batch. Cropping alone would feed "
             f"{self.crops / self.step:.1f} such steps."
         )
 
@@ -85,23 +87,29 @@ class Speeds:
 @refusing()
 def training_speed(
     seconds: Annotated[float, typer.Option(help="Seconds a measurement.", min=0.1)] = 5.0,
-    fingers: Annotated[int, typer.Option(help="Fingers in the pool.", min=2)] = 64,
+    fingers: Annotated[int, typer.Option(help="Fingers in the pool.", min=2)] = FINGERS,
     page: Annotated[Path, typer.Option(help="Page to write.")] = PAGE,
 ) -> None:
     """Measure the speed of training with the default recipe, and of its parts."""
     screen = console()
     recipe, device = find_print_recipe("default").fits[0], find_device(Settings().device)
-    count = max(fingers, recipe.schedule.batch_fingers)
-    seed, dpi = recipe.population.seed, recipe.preparation.dpi
     with training_display(screen) as sink:
-        phases = Phases(sink)
-        masters = grow_fingers(seed, count, dpi, phases.begin("growing prints"))
-        speeds = measure_speeds(recipe, device, masters, seconds, phases)
+        speeds = grow_and_measure(recipe, device, fingers, seconds, Phases(sink))
     screen.print(table(["What", "Images a second"], speeds.rows()))
     say(screen, speeds.verdict())
     command = f"python -m app.cli.training_speed --seconds {seconds:g} --fingers {fingers}"
     page.parent.mkdir(parents=True, exist_ok=True)
     page.write_text(speed_page(speeds, recipe, command, machine_facts(device)), "utf-8")
+
+
+def grow_and_measure(
+    recipe: Recipe, device: Device, fingers: int, seconds: float, phases: Phases
+) -> Speeds:
+    """Measure with so many fingers, or as many as a batch takes where that is more."""
+    count = max(fingers, recipe.schedule.batch_fingers)
+    seed, dpi = recipe.population.seed, recipe.preparation.dpi
+    masters = grow_fingers(seed, count, dpi, phases.begin("growing prints"))
+    return measure_speeds(recipe, device, masters, seconds, phases)
 
 
 def measure_speeds(

@@ -12,11 +12,15 @@ import typer
 from app.bootstrap.recognition import one_thread_a_product, serving_dtype
 from app.cli.bench.embedding import embedding_section, encoders
 from app.cli.bench.identification import identification_section
+from app.cli.bench.others import others
 from app.cli.bench.precision import precision_section
 from app.cli.bench.preparation import preparation_section
 from app.cli.bench.prints import PrintParams, captures
+from app.cli.bench.profile import profile_sections
 from app.cli.bench.requests import overload_section, request_section
+from app.cli.bench.start import start_section
 from app.cli.bench.timing import Section
+from app.cli.bench.training import training_section
 from app.cli.bench.verification import Loop, verification_section
 from app.cli.display import console, refusing, say, table
 from app.cli.machine import facts_table, machine_facts
@@ -29,6 +33,9 @@ from app.services.recognise import ProbeImage, SampleImage, prepare_capture
 from app.settings import Settings
 from model_store import Registry
 
+OVERLOADED, TRAINED = 12, 4
+"""So many times as long as others: memory grows slowly, and a fit's epochs end now and then."""
+
 
 class Part(StrEnum):
     """What can be measured by itself."""
@@ -40,6 +47,9 @@ class Part(StrEnum):
     OVERLOAD = "overload"
     IDENTIFICATION = "identification"
     PRECISION = "precision"
+    START = "start"
+    PROFILE = "profile"
+    TRAINING = "training"
 
 
 @refusing()
@@ -55,16 +65,16 @@ def bench(
         if part and name not in part:
             continue
         say(screen, f"measuring: {name}")
-        section = measure()
-        screen.print(table(section.head, section.rows, section.title))
-        say(screen, section.says)
-        sections.append(section)
+        for section in measure():
+            screen.print(table(section.head, section.rows, section.title))
+            say(screen, section.says)
+            sections.append(section)
     if page is not None and not part:
         command = f"python -m app.cli.bench --seconds {seconds:g} --page {page}"
         page.write_text(bench_page(sections, command), "utf-8")
 
 
-def _measurements(seconds: float) -> dict[Part, Callable[[], Section]]:
+def _measurements(seconds: float) -> dict[Part, Callable[[], list[Section]]]:
     """What measures each part, in the order of the page."""
     settings, device = Settings(), find_device(Settings().device)
     one_thread_a_product()
@@ -83,20 +93,22 @@ def _measurements(seconds: float) -> dict[Part, Callable[[], Section]]:
     ]
     probe = ProbeImage(SampleImage(shown.files[0][1], shown.dpi, None, ImageLimits()))
     return {
-        Part.EMBEDDING: lambda: embedding_section(forms, samples, seconds),
-        Part.STAGES: lambda: preparation_section(model, shown, seconds),
-        Part.VERIFICATION: lambda: verification_section(loop, seconds),
-        Part.REQUESTS: lambda: request_section(loop, shown, seconds),
-        Part.OVERLOAD: lambda: overload_section(shown, 4 * seconds),
-        Part.IDENTIFICATION: lambda: identification_section(
-            model, probe.under(model), loop.references, seconds
-        ),
-        Part.PRECISION: lambda: precision_section(
-            forms,
-            restore_pose(registry, manifest),
-            PrintParams.of(model),
-            settings.datasets,
-        ),
+        Part.EMBEDDING: lambda: [embedding_section(forms, samples, seconds)],
+        Part.STAGES: lambda: [preparation_section(model, shown, seconds)],
+        Part.VERIFICATION: lambda: [verification_section(loop, *others(), seconds)],
+        Part.PROFILE: lambda: profile_sections(shown, settings, seconds),
+        Part.START: lambda: [start_section()],
+        Part.REQUESTS: lambda: [request_section(loop, shown, seconds)],
+        Part.OVERLOAD: lambda: [overload_section(shown, OVERLOADED * seconds)],
+        Part.IDENTIFICATION: lambda: [
+            identification_section(model, probe.under(model), loop.references, seconds)
+        ],
+        Part.PRECISION: lambda: [
+            precision_section(
+                forms, restore_pose(registry, manifest), PrintParams.of(model), settings.datasets
+            )
+        ],
+        Part.TRAINING: lambda: [training_section(device, TRAINED * seconds)],
     }
 
 

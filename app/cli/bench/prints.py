@@ -47,6 +47,11 @@ class Captures:
         of_one = self.files[finger]
         return finger, of_one[1 + number // len(self.files) % (len(of_one) - 1)]
 
+    def claim(self, number: int, off: int = 0) -> tuple[bytes, int]:
+        """The n-th probe's file, and the finger it is claimed to be of: so many after its own."""
+        finger, data = self.probe(number)
+        return data, (finger + off) % len(self.files)
+
 
 @dataclass(frozen=True, slots=True)
 class PrintParams:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,8 +12,16 @@ from pathlib import Path
 import numpy as np
 
 from app.cli.bench.prints import Captures
-from app.cli.bench.service import BACK_OFF_S, Answers, Service, ask, form, serving
-from app.cli.bench.timing import Section, Times, in_turns
+from app.cli.bench.service import (
+    BACK_OFF_S,
+    Answers,
+    Service,
+    ask,
+    form,
+    serving,
+    watched_memory,
+)
+from app.cli.bench.timing import Section, Times, in_turns, whole_ms
 from app.cli.bench.verification import Loop
 
 CLIENTS = (1, 4, 16, 64)
@@ -52,7 +61,6 @@ def request_section(loop: Loop, shown: Captures, seconds: float) -> Section:
             for clients in CLIENTS:
                 answers = ask(service, clients, seconds, kind.path, kind.body)
                 rows.append(_row(kind, clients, answers))
-        started = f"{service.started_s:.1f} s; then {service.resident_mib:,.0f} MiB"
     alone, crowded = matches[CLIENTS[0]], matches[CROWD]
     in_loop = Times(before.all_ms + after.all_ms)
     mean_ms = float(np.mean(in_loop.all_ms))
@@ -60,33 +68,45 @@ def request_section(loop: Loop, shown: Captures, seconds: float) -> Section:
         f"In a loop in one process, without HTTP and without a store, a match takes "
         f"{in_loop.p50_ms:.1f} ms ({1e3 / mean_ms:.0f} a second). A lone `/verify` takes "
         f"{alone.times(verify.status).p50_ms / in_loop.p50_ms:.2f} times as long; {CROWD} clients "
-        f"together have {crowded.per_second(verify.status) * mean_ms / 1e3:.2f} of its pace. From "
-        f"the start to ready: {started}."
+        f"together have {crowded.per_second(verify.status) * mean_ms / 1e3:.2f} of its pace."
     )
     head = ["Request", "Clients", "a second", "p50 ms", "p99 ms", "other answers"]
     return Section("Requests", head, rows, says)
 
 
 def overload_section(shown: Captures, seconds: float) -> Section:
-    """Ten times as many clients as there are places: goodput, and how soon the others know."""
+    """Ten times as many clients as there are places: goodput, how soon the others know, memory."""
     verify = _kinds(shown)[0]
-    rows, paces, memory = [], [], []
+    rows, seen = [], []
     with _enrolled(FEW_PLACES, shown) as service:
         for clients in (FEW_PLACES, OVER * FEW_PLACES):
-            answers = ask(service, clients, seconds, verify.path, verify.body)
-            paces.append(answers.per_second(200))
-            memory.append(service.resident_mib)
-            took = [answers.times(200).p50_ms, answers.times(503).p99_ms]
-            rows.append([f"{clients}", f"{paces[-1]:.1f}", f"{answers.per_second(503):.1f}"])
-            rows[-1] += [*(f"{ms:.0f}" for ms in took), f"{memory[-1]:,.0f}"]
+            began_s = time.process_time()
+            with watched_memory(service) as memory_mib:
+                answers = ask(service, clients, seconds, verify.path, verify.body)
+            own = (time.process_time() - began_s) / answers.seconds
+            rows.append([str(clients), *_overload_cells(answers, memory_mib), f"{own:.2f}"])
+            seen.append((answers.per_second(200), memory_mib))
+    (peak, _), (pace, memory_mib) = seen
     says = (
-        f"`WHORL_QUEUE_LIMIT={FEW_PLACES}`; whoever is refused asks again after {BACK_OFF_S:g} s, "
-        f"from the same processors. Under {OVER} times as many clients as places the pace is "
-        f"{paces[1] / paces[0]:.2f} of that at full places, the memory "
-        f"{memory[1] / memory[0]:.2f} times as much."
+        f"`WHORL_QUEUE_LIMIT={FEW_PLACES}`, {seconds:g} s each; whoever is refused asks again "
+        f"after {BACK_OFF_S:g} s, from the same processors. Under {OVER} times as many clients as "
+        f"places the pace is {pace / peak:.2f} of that at full places, the memory at most "
+        f"{max(memory_mib) / memory_mib[0]:.2f} times what it was before."
     )
-    head = ["Clients", "200 a second", "503 a second", "p50 ms of a 200", "p99 ms of a 503", "MiB"]
+    times = ["p50 ms of a 200", "p99 ms of a 503"]
+    memory = ["MiB before", "at most", "after", "processors that the clients took"]
+    head = ["Clients", "200 a second", "503 a second", *times, *memory]
     return Section("Overload", head, rows, says)
+
+
+def _overload_cells(answers: Answers, memory_mib: Sequence[float]) -> list[str]:
+    return [
+        f"{answers.per_second(200):.1f}",
+        f"{answers.per_second(503):.1f}",
+        whole_ms(answers.times(200).p50_ms),
+        whole_ms(answers.times(503).p99_ms),
+        *(f"{mib:,.0f}" for mib in (memory_mib[0], max(memory_mib), memory_mib[-1])),
+    ]
 
 
 @contextmanager
@@ -121,7 +141,7 @@ def _kinds(shown: Captures) -> list[Asked]:
         return form(fields | dpi, {image: shown.probe(number)[1]})
 
     def verify(number: int, off: int) -> bytes:
-        claimed = (shown.probe(number)[0] + off) % len(shown.files)
+        _, claimed = shown.claim(number, off)
         return body(number, person_id=f"p{claimed}")
 
     return [
@@ -142,7 +162,7 @@ def _row(kind: Asked, clients: int, answers: Answers) -> list[str]:
         kind.name,
         str(clients),
         f"{answers.per_second(kind.status):.1f}",
-        f"{took.p50_ms:.0f}",
-        f"{took.p99_ms:.0f}",
+        whole_ms(took.p50_ms),
+        whole_ms(took.p99_ms),
         ", ".join(f"{n} x {status}" for status, n in others.items()) or "-",
     ]

@@ -22,6 +22,7 @@ from app.cli.bench.timing import Times
 
 BOUNDARY = "whorl-bench"
 READY_S = 300.0
+LOOK_S = 0.5
 BACK_OFF_S = 0.2
 """After which a client that was refused asks again: sooner than it is told to."""
 
@@ -83,6 +84,25 @@ def serving(home: Path, settings: Mapping[str, str]) -> Iterator[Service]:
     finally:
         process.terminate()
         process.communicate()
+
+
+@contextmanager
+def watched_memory(service: Service) -> Iterator[list[float]]:
+    """Its memory in MiB from before the block to after it, twice a second meanwhile."""
+    seen, over = [service.resident_mib], threading.Event()
+
+    def watch() -> None:
+        while not over.wait(LOOK_S):
+            seen.append(service.resident_mib)
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    try:
+        yield seen
+    finally:
+        over.set()
+        thread.join()
+        seen.append(service.resident_mib)
 
 
 def _announced(process: subprocess.Popen[str]) -> tuple[str, str]:

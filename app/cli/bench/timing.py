@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -59,6 +60,11 @@ def _ms(call: Call) -> float:
     start_s = time.perf_counter()
     call()
     return (time.perf_counter() - start_s) * 1e3
+
+
+def whole_ms(ms: float) -> str:
+    """Milliseconds as a table shows them, also where there was nothing to time."""
+    return "none" if math.isnan(ms) else f"{ms:.0f}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
-import numpy as np
-
+from app.cli.bench.others import Other
 from app.cli.bench.prints import Captures
-from app.cli.bench.timing import Section, Times, in_turns
+from app.cli.bench.timing import Call, Section, Times, in_turns
 from app.core.params import Matching
 from app.core.ports import LoadedModel
 from app.core.types import Descriptor
-from app.evaluation.nbis import NbisBaseline
-from app.imaging.decode import ImageLimits, decode, inspect
+from app.imaging.decode import ImageLimits
 from app.matching.calibration import DEFAULT_FMR
 from app.matching.score import compare, compare_many, stack_references
 from app.services.recognise import ProbeImage, SampleImage, embed_reference, prepare_capture
@@ -24,12 +23,16 @@ STORED = 500
 
 @dataclass(slots=True)
 class Loop:
-    """Verifications one after the other: prepare, embed, match until it matches."""
+    """Verifications one after the other: prepare, embed, match until it matches.
+
+    Attributes:
+        turns: how many pairs there were, by how many fingers on from the probe's is claimed.
+    """
 
     model: LoadedModel
     shown: Captures
     references: list[Descriptor]
-    turn: int = 0
+    turns: Counter[int] = field(default_factory=Counter)
 
     @classmethod
     def of(cls, model: LoadedModel, shown: Captures) -> Loop:
@@ -64,10 +67,10 @@ class Loop:
         return [*matched, compared]
 
     def _verify(self, off: int) -> bool:
-        self.turn += 1
-        finger, data = self.shown.probe(self.turn)
+        self.turns[off] += 1
+        data, claimed = self.shown.claim(self.turns[off], off)
         probe = ProbeImage(_image(data, self.shown))
-        reference = self.references[(finger + off) % len(self.references)]
+        reference = self.references[claimed]
         threshold = self.model.calibration.threshold(DEFAULT_FMR)
         return any(
             compare(probe.seen(self.model, search), reference, search) >= threshold
@@ -75,70 +78,67 @@ class Loop:
         )
 
 
-def verification_section(loop: Loop, seconds: float) -> Section:
-    """A verification, and a single comparison, here and by NBIS."""
+def verification_section(
+    loop: Loop, others: Sequence[Other], absent: Sequence[str], seconds: float
+) -> Section:
+    """A verification, and a single comparison, here and by others, each in turns with ours.
+
+    Args:
+        absent: what to do for those that are not there.
+    """
+    groups = {
+        other.name: in_turns(_calls(loop) | other.calls(loop.shown), seconds) for other in others
+    }
+    taken = next(iter(groups.values()), {}) or in_turns(_calls(loop), seconds)
+    for group in groups.values():
+        taken = taken | {name: times for name, times in group.items() if name not in taken}
+    rows = [[name, f"{times.p50_ms:.2f}", f"{times.p99_ms:.2f}"] for name, times in taken.items()]
+    says = [
+        _own_ratio(taken),
+        *(_ratios(name, group) for name, group in groups.items()),
+        *(f"Not measured here: {what}." for what in absent),
+        _within(loop),
+    ]
+    return Section("A verification", ["What", "p50 ms", "p99 ms"], rows, " ".join(says))
+
+
+def _calls(loop: Loop) -> dict[str, Call]:
+    """Ours, from the first pair on."""
+    afresh = replace(loop, turns=Counter())
     one = ProbeImage(_image(loop.shown.files[0][1], loop.shown)).under(loop.model)
     many = [loop.references[k % len(loop.references)] for k in range(STORED)]
     cells, mask = stack_references(many)
-    calls: dict[str, Callable[[], object]] = {
-        "a match: prepare, embed, compare": loop.genuine,
-        "a refusal: prepare, embed, compare": loop.impostor,
+    return {
+        "a match: prepare, embed, compare": afresh.genuine,
+        "a refusal: prepare, embed, compare": afresh.impostor,
         f"{STORED} comparisons of a probe in all views": lambda: compare_many(
             one, cells, mask, loop.model.matching
         ),
-        **_nbis(loop.shown),
     }
-    taken = in_turns(calls, seconds)
-    rows = [[name, f"{times.p50_ms:.2f}", f"{times.p99_ms:.2f}"] for name, times in taken.items()]
-    *matched, compared = loop.widths()
-    views = [len(search.views_deg_px) for search in loop.model.matching.widening]
-    within = ", ".join(f"{n} in {v} views" for n, v in zip(matched, views, strict=True))
-    says = f"{_ratios(taken)} Of {compared} genuine comparisons match: {within}."
-    return Section("A verification", ["What", "p50 ms", "p99 ms"], rows, says)
 
 
 def _image(data: bytes, shown: Captures) -> SampleImage:
     return SampleImage(data, shown.dpi, None, ImageLimits())
 
 
-def _nbis(shown: Captures) -> dict[str, Callable[[], object]]:
-    """The same by mindtct and bozorth3, from the same bytes; nothing where it is not installed."""
-    matcher = NbisBaseline()
-    firsts = [decode(of_one[0], inspect(of_one[0], ImageLimits())) for of_one in shown.files]
-    try:
-        stored = [matcher.extract(image) for image in firsts]
-    except ImportError:
-        return {}
-    turn = 0
-
-    def verified() -> object:
-        nonlocal turn
-        turn += 1
-        finger, data = shown.probe(turn)
-        probe = matcher.extract(decode(data, inspect(data, ImageLimits())))
-        return _compared(matcher, probe, stored[finger])
-
-    probe = matcher.extract(firsts[0])
-    return {
-        "NBIS: mindtct of the probe, bozorth3": verified,
-        "NBIS: bozorth3 alone": lambda: _compared(matcher, probe, stored[0]),
-    }
+def _own_ratio(taken: Mapping[str, Times]) -> str:
+    match, refusal, *_ = taken.values()
+    return f"A refusal takes {refusal.p50_ms / match.p50_ms:.1f} times as long as a match."
 
 
-def _compared(matcher: NbisBaseline, probe: object, reference: object) -> float:
-    both = isinstance(probe, bytes) and isinstance(reference, bytes)
-    return matcher.compare(probe, reference) if both else np.nan  # type: ignore[arg-type]
-
-
-def _ratios(taken: dict[str, Times]) -> str:
-    match, refusal, comparisons, *nbis = taken.values()
-    says = f"A refusal takes {refusal.p50_ms / match.p50_ms:.1f} times as long as a match."
-    if not nbis:
-        return says + " NBIS is not installed here."
-    verified, bozorth = nbis
+def _ratios(name: str, group: Mapping[str, Times]) -> str:
+    """Ours against another's, of one group that was timed in turns."""
+    match, refusal, comparisons, genuine, impostor, comparison = group.values()
     each = comparisons.p50_ms / STORED
     return (
-        f"{says} A match is {verified.p50_ms / match.p50_ms:.1f} times, a refusal "
-        f"{verified.p50_ms / refusal.p50_ms:.2f} times as fast as NBIS, a comparison in all views "
-        f"{bozorth.p50_ms / each:,.0f} times as fast as bozorth3 ({each * 1e3:.0f} us)."
+        f"Beside {name} a match is {genuine.p50_ms / match.p50_ms:.1f} times as fast, a refusal "
+        f"{impostor.p50_ms / refusal.p50_ms:.2f} times, a comparison in all views "
+        f"{comparison.p50_ms / each:,.0f} times ({each * 1e3:.0f} us)."
     )
+
+
+def _within(loop: Loop) -> str:
+    *matched, compared = loop.widths()
+    views = [len(search.views_deg_px) for search in loop.model.matching.widening]
+    within = ", ".join(f"{n} in {v} views" for n, v in zip(matched, views, strict=True))
+    return f"Of {compared} genuine comparisons match: {within}."
