@@ -182,7 +182,7 @@ def test_speed_is_measured_part_by_part(fingers: Fingers) -> None:
 
 def test_the_verdict_sets_the_pace_against_the_step() -> None:
     verdict = Speeds(10.0, 20.0, 900.0, 300.0, 240.0, 0.05).verdict()
-    assert "80% of the step's own" in verdict
+    assert "80% of the step's own: the input pipeline costs 20%" in verdict
     assert "waited 5% of its time" in verdict
     assert "3.0 such steps" in verdict
 

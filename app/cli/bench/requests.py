@@ -84,7 +84,7 @@ def overload_section(shown: Captures, seconds: float) -> Section:
             with watched_memory(service) as memory_mib:
                 answers = ask(service, clients, seconds, verify.path, verify.body)
             own = (time.process_time() - began_s) / answers.seconds
-            rows.append([str(clients), *_overload_cells(answers, memory_mib), f"{own:.2f}"])
+            rows.append([str(clients), *overload_cells(answers, memory_mib), f"{own:.2f}"])
             seen.append((answers.per_second(200), memory_mib))
     (peak, _), (pace, memory_mib) = seen
     says = (
@@ -99,7 +99,8 @@ def overload_section(shown: Captures, seconds: float) -> Section:
     return Section("Overload", head, rows, says)
 
 
-def _overload_cells(answers: Answers, memory_mib: Sequence[float]) -> list[str]:
+def overload_cells(answers: Answers, memory_mib: Sequence[float]) -> list[str]:
+    """A row of the table: paces, times, memory before, at most and after."""
     return [
         f"{answers.per_second(200):.1f}",
         f"{answers.per_second(503):.1f}",

@@ -19,6 +19,7 @@ from typing import IO, cast
 from urllib.parse import urlparse
 
 from app.cli.bench.timing import Times
+from app.cli.machine import resident_mib
 
 BOUNDARY = "whorl-bench"
 READY_S = 300.0
@@ -59,9 +60,7 @@ class Service:
     @property
     def resident_mib(self) -> float:
         """Memory of its process."""
-        status = Path(f"/proc/{self.pid}/status").read_text("utf-8")
-        found = re.search(r"^VmRSS:\s+(\d+) kB", status, re.MULTILINE)
-        return int(found[1]) / 1024 if found else float("nan")
+        return resident_mib(self.pid)
 
 
 @contextmanager
