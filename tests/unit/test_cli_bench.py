@@ -17,7 +17,7 @@ from app.cli.bench.identification import identification_section
 from app.cli.bench.others import Other, afis
 from app.cli.bench.prints import SET, Captures, PrintParams, captures
 from app.cli.bench.profile import HEAVIEST, STAGES, Spent, function_rows, short_name, stage_rows
-from app.cli.bench.requests import overload_cells
+from app.cli.bench.requests import overload_row
 from app.cli.bench.service import Answers, Service, ask, form, watched_memory
 from app.cli.bench.timing import Section, Times, in_turns, whole_ms
 from app.cli.bench.verification import Loop, verification_section
@@ -105,9 +105,9 @@ def test_memory_is_watched_from_before_to_after() -> None:
 
 
 def test_overload_tells_paces_times_and_memory() -> None:
-    answers = Answers({200: [100.0] * 20, 503: [5.0] * 90}, 10.0)
-    assert overload_cells(answers, [700.0, 720.0, 710.0]) == [
-        *("2.0", "9.0", "100", "5"),
+    answers = Answers({200: [100.0] * 20, 503: [5.0] * 90}, 10.0, 4.0)
+    assert overload_row(80, answers, [700.0, 720.0, 710.0]) == [
+        *("80", "2.0", "9.0", "100", "5", "0.40"),
         *("700", "720", "710"),
     ]
 
@@ -133,7 +133,7 @@ def test_the_loop_matches_what_is_alike_and_nothing_else(shown: Captures) -> Non
     assert [row[0] for row in section.rows[3:]] == [
         *("theirs: a genuine pair", "theirs: an impostor pair", "theirs: a comparison alone")
     ]
-    assert compared[:6] == [True, False, False] * 2
+    assert compared[:6] == [True, False, True] * 2
     assert "Beside theirs a match is" in section.says
     assert "Not measured here: get it there." in section.says
     assert "Of 3 genuine comparisons match: 3 in 1 views, 3 in 3 views." in section.says

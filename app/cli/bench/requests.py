@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -77,35 +77,37 @@ def request_section(loop: Loop, shown: Captures, seconds: float) -> Section:
 def overload_section(shown: Captures, seconds: float) -> Section:
     """Ten times as many clients as there are places: goodput, how soon the others know, memory."""
     verify = _kinds(shown)[0]
-    rows, seen = [], []
     with _enrolled(FEW_PLACES, shown) as service:
+        seen = []
         for clients in (FEW_PLACES, OVER * FEW_PLACES):
-            began_s = time.process_time()
             with watched_memory(service) as memory_mib:
                 answers = ask(service, clients, seconds, verify.path, verify.body)
-            own = (time.process_time() - began_s) / answers.seconds
-            rows.append([str(clients), *overload_cells(answers, memory_mib), f"{own:.2f}"])
-            seen.append((answers.per_second(200), memory_mib))
-    (peak, _), (pace, memory_mib) = seen
+            seen.append((clients, answers, memory_mib))
+    (_, full, _), (_, over, memory_mib) = seen
+    kept = over.per_second(200) / full.per_second(200)
+    left = [(os.cpu_count() or 1) - answers.processors for answers in (full, over)]
     says = (
         f"`WHORL_QUEUE_LIMIT={FEW_PLACES}`, {seconds:g} s each; whoever is refused asks again "
         f"after {BACK_OFF_S:g} s, from the same processors. Under {OVER} times as many clients as "
-        f"places the pace is {pace / peak:.2f} of that at full places, the memory at most "
+        f"places the pace is {kept:.2f} of that at full places, {kept * left[0] / left[1]:.2f} for "
+        "each processor that the clients leave; the memory is at most "
         f"{max(memory_mib) / memory_mib[0]:.2f} times what it was before."
     )
-    times = ["p50 ms of a 200", "p99 ms of a 503"]
-    memory = ["MiB before", "at most", "after", "processors that the clients took"]
+    times = ["p50 ms of a 200", "p99 ms of a 503", "clients' processors"]
+    memory = ["MiB before", "at most", "after"]
     head = ["Clients", "200 a second", "503 a second", *times, *memory]
-    return Section("Overload", head, rows, says)
+    return Section("Overload", head, [overload_row(*one) for one in seen], says)
 
 
-def overload_cells(answers: Answers, memory_mib: Sequence[float]) -> list[str]:
-    """A row of the table: paces, times, memory before, at most and after."""
+def overload_row(clients: int, answers: Answers, memory_mib: Sequence[float]) -> list[str]:
+    """Paces, times, what the clients took, and memory before, at most and after."""
     return [
+        str(clients),
         f"{answers.per_second(200):.1f}",
         f"{answers.per_second(503):.1f}",
         whole_ms(answers.times(200).p50_ms),
         whole_ms(answers.times(503).p99_ms),
+        f"{answers.processors:.2f}",
         *(f"{mib:,.0f}" for mib in (memory_mib[0], max(memory_mib), memory_mib[-1])),
     ]
 

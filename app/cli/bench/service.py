@@ -152,10 +152,17 @@ class Answers:
     Attributes:
         took_ms: by status.
         seconds: until the last of them.
+        asking_s: of processors, that the clients took.
     """
 
     took_ms: Mapping[int, list[float]]
     seconds: float
+    asking_s: float = 0.0
+
+    @property
+    def processors(self) -> float:
+        """How many processors the clients kept busy."""
+        return self.asking_s / self.seconds
 
     def per_second(self, status: int) -> float:
         """Answers with a status."""
@@ -174,7 +181,7 @@ def ask(
     Args:
         body: of the n-th request.
     """
-    numbers, began_s = count(), time.monotonic()
+    numbers, began_s, used_s = count(), time.monotonic(), time.process_time()
 
     def client(_: int) -> list[tuple[int, float]]:
         connection = service.connect()
@@ -193,4 +200,4 @@ def ask(
     took_ms: dict[int, list[float]] = {}
     for status, ms in all_seen:
         took_ms.setdefault(status, []).append(ms)
-    return Answers(took_ms, time.monotonic() - began_s)
+    return Answers(took_ms, time.monotonic() - began_s, time.process_time() - used_s)
