@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -23,6 +22,7 @@ from app.cli.bench.service import (
 )
 from app.cli.bench.timing import Section, Times, in_turns, whole_ms
 from app.cli.bench.verification import Loop
+from app.core.processors import usable_processors
 
 CLIENTS = (1, 4, 16, 64)
 CROWD = 16
@@ -85,7 +85,7 @@ def overload_section(shown: Captures, seconds: float) -> Section:
             seen.append((clients, answers, memory_mib))
     (_, full, _), (_, over, memory_mib) = seen
     kept = over.per_second(200) / full.per_second(200)
-    left = [(os.cpu_count() or 1) - answers.processors for answers in (full, over)]
+    left = [usable_processors() - answers.processors for answers in (full, over)]
     says = (
         f"`WHORL_QUEUE_LIMIT={FEW_PLACES}`, {seconds:g} s each; whoever is refused asks again "
         f"after {BACK_OFF_S:g} s, from the same processors. Under {OVER} times as many clients as "
