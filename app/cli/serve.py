@@ -41,12 +41,20 @@ def serve(
     stopping = threading.Event()
     signal.signal(signal.SIGTERM, _interrupt)
     try:
-        with worker_process(stopping) if worker else contextlib.nullcontext():
+        with _worker_beside(settings, stopping) if worker else contextlib.nullcontext():
             started = _run_api(settings, stopping)
     except KeyboardInterrupt:  # uvicorn raises the signal again once it has ended in order
         return
     if not started:
         raise typer.Exit(1)
+
+
+def _worker_beside(
+    settings: Settings, stopping: threading.Event
+) -> contextlib.AbstractContextManager[None]:
+    from app.storage import is_held_up
+
+    return worker_process(stopping, partial(is_held_up, settings.database))
 
 
 def _run_api(settings: Settings, stopping: threading.Event) -> bool:

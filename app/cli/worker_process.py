@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 log = logging.getLogger(__name__)
@@ -24,14 +24,22 @@ LOOK_S = 0.2
 ALIVE_S = 1.0
 FROZEN_S = 20.0
 """Less than a lease, so that a frozen worker's job is taken up again by its end."""
+HOLDING_S = 4.0
+"""So soon where the store is held up meanwhile: requests wait ten seconds for it, no longer."""
 MIB = 2**20
+
+HeldUp = Callable[[], bool]
 
 
 @contextlib.contextmanager
-def worker_process(stopping: threading.Event) -> Iterator[None]:
-    """A worker beside this process, started again when it dies or freezes."""
+def worker_process(stopping: threading.Event, held_up: HeldUp) -> Iterator[None]:
+    """A worker beside this process, started again when it dies or freezes.
+
+    Args:
+        held_up: whether somebody keeps all others from writing to the store.
+    """
     running: list[subprocess.Popen[bytes]] = []
-    keeper = threading.Thread(target=_keep, args=(running, stopping), daemon=True)
+    keeper = threading.Thread(target=_keep, args=(running, stopping, held_up), daemon=True)
     keeper.start()
     try:
         yield
@@ -65,12 +73,16 @@ def started(command: list[str]) -> Iterator[Watched]:
 
 
 def watched_to_its_end(
-    watched: Watched, stopping: threading.Event, frozen_s: float = FROZEN_S
+    watched: Watched,
+    stopping: threading.Event,
+    frozen_s: float = FROZEN_S,
+    held_up: HeldUp = lambda: False,
 ) -> str | None:
     """Watch a process; how it ended, in words, or None once ``stopping`` is set.
 
-    One that gives no sign of life for ``frozen_s`` is killed. The time counts in looks without a
-    sign, not by the clock: where both processes were frozen, nobody is to blame.
+    One that gives no sign of life for ``frozen_s`` is killed, and sooner where the store is held
+    up: it may have been frozen while it wrote. The time counts in looks without a sign, not by the
+    clock: where both processes were frozen, nobody is to blame.
     """
     silent_s = 0.0
     while not stopping.is_set():
@@ -82,10 +94,10 @@ def watched_to_its_end(
             silent_s += LOOK_S
         if watched.process.poll() is not None:
             return _words_of(watched.process.returncode)
-        if silent_s >= frozen_s:
+        if silent_s >= frozen_s or (silent_s >= HOLDING_S and held_up()):
             watched.process.kill()
             watched.process.wait()
-            silent = f"The worker gave no sign of life for {frozen_s:.0f} s and was killed"
+            silent = f"The worker gave no sign of life for {silent_s:.0f} s and was killed"
             return f"{silent}; an import that gets no memory may hang so."
     return None
 
@@ -105,13 +117,15 @@ def _words_of(status: int) -> str:
     return f"The worker was ended by {by.name}{why.get(by, '')}."
 
 
-def _keep(running: list[subprocess.Popen[bytes]], stopping: threading.Event) -> None:
+def _keep(
+    running: list[subprocess.Popen[bytes]], stopping: threading.Event, held_up: HeldUp
+) -> None:
     command = [sys.executable, "-m", "app.cli", "worker", "--parent", str(os.getpid())]
     before: list[str] = []
     while not stopping.is_set():
         with started([*command, *before]) as watched:
             running[:] = [watched.process]
-            end = watched_to_its_end(watched, stopping)
+            end = watched_to_its_end(watched, stopping, held_up=held_up)
         if end is not None:
             pause_s = pause_after(watched.process.returncode)
             log.error("%s Starting another in %.0f s.", end, pause_s)

@@ -99,6 +99,18 @@ def truncate_log(engine: sa.Engine) -> bool:
     return not busy
 
 
+def is_held_up(path: Path, wait_s: float = 1.0) -> bool:
+    """Whether somebody holds the file's one write lock for longer than writing takes."""
+    if not path.is_file():
+        return False
+    with closing(sqlite3.connect(path, timeout=wait_s, isolation_level=None)) as connection:
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError as error:
+            return error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
+    return False
+
+
 @contextmanager
 def named_errors() -> Iterator[None]:
     """Turn what the engine reports of locks, disk and file into named errors.

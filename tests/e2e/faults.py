@@ -14,6 +14,7 @@ from typing import Any
 
 import httpx
 
+from app.storage import is_held_up
 from tests.e2e.live import LiveService
 
 TAKEN_UP_S = 40.0
@@ -92,6 +93,17 @@ class TrainingJob(LiveJob):
         answer = client.post("/train", json={"base": "scratch", **order})
         assert answer.status_code == 202, answer.text
         super().__init__(live, client, answer.json()["job_id"])
+
+
+def freeze(pid: int, home: Path) -> None:
+    """Stop a process that nobody watches, but not while it holds the store's lock: nobody else could
+    then write until it goes on.
+    """
+    os.kill(pid, signal.SIGSTOP)
+    while is_held_up(home / "whorl.sqlite3", 0.2):
+        os.kill(pid, signal.SIGCONT)
+        time.sleep(0.02)
+        os.kill(pid, signal.SIGSTOP)
 
 
 def worker_of(api: int) -> int:

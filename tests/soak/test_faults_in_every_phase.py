@@ -24,6 +24,7 @@ from tests.e2e.faults import (
     TrainingJob,
     actions,
     asked_all_the_time,
+    freeze,
     left_over,
     orphans,
 )
@@ -180,7 +181,7 @@ def test_a_worker_that_wakes_after_its_lease_promotes_nothing(tmp_path: Path, ph
         try:
             job = TrainingJob(live, client, promote="if_better", **PICTURES)
             job.until_logged(f"phase: {phase}", PHASE_S)
-            first.send_signal(signal.SIGSTOP)
+            freeze(first.pid, live.home)
             second = alone(live, tmp_path)
             try:
                 job.until(lambda found: found["attempt"] == 2, TAKEN_UP_S + LEASE_MS / 1000)

@@ -19,7 +19,7 @@ import pytest
 
 from app.services.jobs import LEASE_MS
 from tests.conftest import ROOT
-from tests.e2e.faults import TAKEN_UP_S, LiveJob, asked_all_the_time, worker_of
+from tests.e2e.faults import TAKEN_UP_S, LiveJob, asked_all_the_time, freeze, worker_of
 from tests.e2e.promotions import KEPT, Prints, Site, site
 
 pytestmark = pytest.mark.timeout(1200)
@@ -200,7 +200,7 @@ def test_a_worker_that_wakes_after_its_lease_changes_nothing(
         with alone(made) as first, asked_all_the_time(made.live, *PATHS):
             job = made.promote(client)
             job.until_logged(FIRST, STEP_S)
-            first.send_signal(signal.SIGSTOP)
+            freeze(first.pid, made.live.home)
             job.taken_up_or_ended(2, TAKEN_UP_S)
             found = job.ended(END_S)
             assert (found["state"], found["attempt"]) == ("succeeded", 2), job.told(found)
@@ -215,7 +215,7 @@ def test_an_api_that_wakes_after_its_lease_promotes_what_another_has_embedded(
     tmp_path: Path, prints: Prints
 ) -> None:
     with under_way(tmp_path, prints, FIRST, worker=False) as (made, job):
-        os.kill(made.live.pid, signal.SIGSTOP)
+        freeze(made.live.pid, made.live.home)
         try:
             with alone(made):
                 job.until_logged("attempt 2 of 3", TAKEN_UP_S + LEASE_MS / 1000)

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,7 @@ from app.cli.worker_process import (
     stay_alive_with,
     watched_to_its_end,
 )
+from app.storage import is_held_up, open_store
 from tests.conftest import ROOT
 
 BEATS = "import os, sys, time; fd = int(sys.argv[-1])"
@@ -65,6 +67,43 @@ def test_a_frozen_worker_is_killed() -> None:
         assert watched.process.returncode == -signal.SIGKILL
     assert end is not None
     assert end.startswith("The worker gave no sign of life for 1 s and was killed")
+
+
+WRITES = f"""
+import sqlite3
+connection = sqlite3.connect(sys.argv[1], isolation_level=None)
+connection.execute("BEGIN IMMEDIATE")
+{LIVELY.removeprefix(BEATS)}
+"""
+
+
+def test_a_worker_that_was_frozen_while_it_wrote_is_killed_sooner(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.cli.worker_process.HOLDING_S", 0.5)
+    database = tmp_path / "whorl.sqlite3"
+    assert not is_held_up(database)
+    assert not database.exists()
+    open_store(database, bytes(32)).close()
+    with started([*command(BEATS + WRITES), str(database)]) as watched:
+        until_alive(watched)
+        assert is_held_up(database, 0.01)
+        watched.process.send_signal(signal.SIGSTOP)
+        end = watched_to_its_end(
+            watched, threading.Event(), 60.0, partial(is_held_up, database, 0.01)
+        )
+        assert watched.process.returncode == -signal.SIGKILL
+    assert end is not None
+    assert not is_held_up(database)
+
+
+def test_a_silent_worker_that_holds_nothing_up_has_its_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("app.cli.worker_process.HOLDING_S", 0.5)
+    with started(command("import time; time.sleep(2)")) as watched:
+        end = watched_to_its_end(watched, threading.Event(), 60.0, lambda: False)
+    assert end == "The worker ended by itself with exit code 0."
 
 
 def test_a_lively_worker_is_let_be_until_the_service_stops() -> None:
