@@ -96,8 +96,8 @@ class TrainingJob(LiveJob):
 
 
 def freeze(pid: int, home: Path) -> None:
-    """Stop a process that nobody watches, but not while it holds the store's lock: nobody else could
-    then write until it goes on.
+    """Stop a process that nobody watches, but not while it holds the store's lock: nobody else
+    could then write until it goes on.
     """
     os.kill(pid, signal.SIGSTOP)
     while is_held_up(home / "whorl.sqlite3", 0.2):
