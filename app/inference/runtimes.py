@@ -31,7 +31,7 @@ class Runtime:
     """A way to run an encoder.
 
     Attributes:
-        packages: that have to be installed, by their names in the registry.
+        packages: that have to be installed, as pip calls them.
         function: makes the function of arrays of a network that is folded, in float32.
     """
 

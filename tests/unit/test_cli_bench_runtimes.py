@@ -35,7 +35,7 @@ def test_a_runtime_wins_clearly_or_not_at_all() -> None:
         measured("rough", alone=3.0, together=3.0, apart=GOLDEN_TOLERANCE + 0.001),
     ]
     said = verdict([measured("ours"), *others])
-    assert "Times as fast as ours, in batches of 1, 28, 32: early 1.40, 0.50, 0.50; " in said
+    assert "as fast as ours, in batches of 1, 7, 28, 32: early 1.40, 0.50, 0.50, 0.50; " in said
     assert said.endswith(": early, steady.")
     assert verdict([measured("ours"), *others[2:]]).endswith(": none.")
 

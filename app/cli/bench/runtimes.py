@@ -22,7 +22,6 @@ from app.networks.golden import GOLDEN_TOLERANCE
 
 BATCHES = (1, 7, 28, 32)
 """A view, the rotations of a search, all of its views, and the most that go in together."""
-TOLD = (1, 28, 32)
 CLEARLY = 1.3
 """So many times the pace that serves a runtime must reach to be worth a choice."""
 
@@ -49,7 +48,7 @@ class Measured:
 
     def gains(self, served: Measured) -> dict[int, float]:
         """How many times as fast as what is served, by the size of the batch."""
-        return {n: served.times[n].p50_ms / self.times[n].p50_ms for n in TOLD}
+        return {n: served.times[n].p50_ms / self.times[n].p50_ms for n in BATCHES}
 
     def wins(self, served: Measured) -> bool:
         """Whether it is clearly faster at some batch, and as precise as a model must be served."""
@@ -95,7 +94,7 @@ def verdict(found: Sequence[Measured]) -> str:
     )
     winners = [one.name for one in others if one.wins(served)] or ["none"]
     return (
-        f"Times as fast as {served.name}, in batches of {', '.join(map(str, TOLD))}: "
+        f"Times as fast as {served.name}, in batches of {', '.join(map(str, BATCHES))}: "
         f"{gains or 'nothing'}. At least {CLEARLY:g} times as fast in one of them, and no cell "
         f"apart by more than {GOLDEN_TOLERANCE:g}: {', '.join(winners)}."
     )
