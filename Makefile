@@ -7,7 +7,7 @@ LOCK := constraints.txt pyproject.toml
 
 .DEFAULT_GOAL := help
 .PHONY: help serve test soak lint types imports evaluate bench side-by-side compare-encoders \
-	training-speed retraining recipes recipe-variants walkthrough shipped-model clean
+	training-speed retraining recipes recipe-variants runtimes walkthrough shipped-model clean
 
 help: ## Show what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 20
@@ -30,6 +30,11 @@ $(VENV)/.test: $(VENV)/.serve $(LOCK)
 $(VENV)/.bench: $(VENV)/.test $(LOCK)
 	@echo 'Installing what is measured beside Whorl into $(VENV) (once) ...'
 	@$(BIN)/python -m pip install -qq --no-build-isolation --constraint constraints.txt --group bench
+	@touch $@
+
+$(VENV)/.runtimes: $(VENV)/.test $(LOCK) constraints-runtimes.txt
+	@echo 'Installing the runtimes into $(VENV) (once) ...'
+	@$(BIN)/python -m pip install -qq --no-build-isolation --constraint constraints-runtimes.txt --editable '.[cpu,wsq,search,runtimes]' --group dev
 	@touch $@
 
 serve: $(VENV)/.serve ## Install what is needed and serve on http://127.0.0.1:8000
@@ -57,6 +62,9 @@ evaluate: $(VENV)/.test ## Measure the shipped model on the sets under WHORL_DAT
 
 bench: $(VENV)/.bench ## Measure how fast the service is here, for docs/performance.md
 	$(BIN)/python -m app.cli.bench --page docs/performance.md
+
+runtimes: $(VENV)/.runtimes ## Measure ONNX Runtime, OpenVINO and LiteRT beside what serves
+	$(BIN)/python -m app.cli.bench --part runtimes --page build/runtimes.md
 
 side-by-side: $(VENV)/.test ## Synthetic prints beside the real ones under WHORL_DATASETS
 	$(BIN)/python -m app.cli.side_by_side

@@ -207,6 +207,6 @@ def test_only_models_of_prints_are_measured() -> None:
 
 
 def test_the_page_names_its_command() -> None:
-    page = bench_page([Section("Stages", ["Stage", "ms"], [["decode", "1.0"]], "One.")], "run it")
-    assert "(`run it`)" in page
+    page = bench_page([Section("Stages", ["Stage", "ms"], [["decode", "1.0"]], "One.")], "`run it`")
+    assert "Written by `run it`. Times" in page
     assert "## Stages\n\n| Stage | ms |\n| --- | ---: |\n| decode | 1.0 |\n\nOne.\n" in page

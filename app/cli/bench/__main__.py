@@ -18,6 +18,7 @@ from app.cli.bench.preparation import preparation_section
 from app.cli.bench.prints import PrintParams, captures
 from app.cli.bench.profile import profile_sections
 from app.cli.bench.requests import overload_section, request_section
+from app.cli.bench.runtimes import runtimes_section
 from app.cli.bench.start import start_section
 from app.cli.bench.timing import Section
 from app.cli.bench.training import training_section
@@ -38,7 +39,7 @@ OVERLOADED, TRAINED = 12, 4
 
 
 class Part(StrEnum):
-    """What can be measured by itself."""
+    """What can be measured by itself; the runtimes only where they are asked for."""
 
     EMBEDDING = "embedding"
     STAGES = "stages"
@@ -50,28 +51,33 @@ class Part(StrEnum):
     START = "start"
     PROFILE = "profile"
     TRAINING = "training"
+    RUNTIMES = "runtimes"
 
 
 @refusing()
 def bench(
     part: Annotated[list[Part] | None, typer.Option(help="Measure only this, or these.")] = None,
     seconds: Annotated[float, typer.Option(help="Seconds a measurement.", min=0.1)] = 5.0,
-    page: Annotated[Path | None, typer.Option(help="Page to write; all parts are needed.")] = None,
+    page: Annotated[Path | None, typer.Option(help="Page to write, of these parts.")] = None,
 ) -> None:
     """Measure the shipped model and the service around it, side by side in one run."""
     screen = console()
     sections = []
+    wanted = part or [name for name in Part if name is not Part.RUNTIMES]
     for name, measure in _measurements(seconds).items():
-        if part and name not in part:
+        if name not in wanted:
             continue
         say(screen, f"measuring: {name}")
         for section in measure():
             screen.print(table(section.head, section.rows, section.title))
             say(screen, section.says)
             sections.append(section)
-    if page is not None and not part:
-        command = f"python -m app.cli.bench --seconds {seconds:g} --page {page}"
-        page.write_text(bench_page(sections, command), "utf-8")
+    if page is not None:
+        parts = "".join(f" --part {name}" for name in part or [])
+        command = f"python -m app.cli.bench{parts} --seconds {seconds:g} --page {page}"
+        page.parent.mkdir(parents=True, exist_ok=True)
+        by = f"`{command}`" if part else f"`make bench` (`{command}`)"
+        page.write_text(bench_page(sections, by), "utf-8")
 
 
 def _measurements(seconds: float) -> dict[Part, Callable[[], list[Section]]]:
@@ -91,6 +97,7 @@ def _measurements(seconds: float) -> dict[Part, Callable[[], list[Section]]]:
         ).prepared
         for data in shown.all_files
     ]
+    pose, params = restore_pose(registry, manifest), PrintParams.of(model)
     probe = ProbeImage(SampleImage(shown.files[0][1], shown.dpi, None, ImageLimits()))
     return {
         Part.EMBEDDING: lambda: [embedding_section(forms, samples, seconds)],
@@ -103,23 +110,19 @@ def _measurements(seconds: float) -> dict[Part, Callable[[], list[Section]]]:
         Part.IDENTIFICATION: lambda: [
             identification_section(model, probe.under(model), loop.references, seconds)
         ],
-        Part.PRECISION: lambda: [
-            precision_section(
-                forms, restore_pose(registry, manifest), PrintParams.of(model), settings.datasets
-            )
-        ],
+        Part.PRECISION: lambda: [precision_section(forms, pose, params, settings.datasets)],
         Part.TRAINING: lambda: [training_section(device, TRAINED * seconds)],
+        Part.RUNTIMES: lambda: [runtimes_section(forms, pose, params, samples, seconds)],
     }
 
 
-def bench_page(sections: list[Section], command: str) -> str:
+def bench_page(sections: list[Section], by: str) -> str:
     """All sections and what they were measured on, in Markdown."""
     facts = facts_table(machine_facts(find_device(Settings().device)))
     parts = [
         "# Performance\n",
-        f"Written by `make bench` (`{command}`). Times are of one machine and one run; what "
-        "carries over is how they stand to each other. Calls that are compared were timed in "
-        "turns.\n",
+        f"Written by {by}. Times are of one machine and one run; what carries over is how they "
+        "stand to each other. Calls that are compared were timed in turns.\n",
         facts,
     ]
     for section in sections:
