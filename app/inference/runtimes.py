@@ -77,8 +77,8 @@ def _by_onnxruntime(network: keras.Model, *, in_int8: bool = False) -> Run:
 
 
 def _by_openvino(network: keras.Model, precision: str) -> Run:
-    # It reports every import to its maker, and keeps a number of the user's in the home folder,
-    # unless this package cannot be imported.
+    # With this package it reports every import to its maker, and keeps a number of the user's in
+    # the home folder, unless somebody has opted out.
     sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
     import openvino
 

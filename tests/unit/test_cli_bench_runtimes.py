@@ -56,7 +56,7 @@ def test_what_is_installed_is_measured_and_the_rest_is_named(
     params = {"size_px": SIZE_PX, "widths": (4, 8, 8, 8), "blocks": (1, 1, 1)}
     plain = build_encoder("grid_encoder", params)
     forms = Encoders("bfloat16", plain, folded(plain, "bfloat16"), (SIZE_PX, SIZE_PX))
-    noise = np.random.default_rng(1).uniform(-1, 1, (3, SIZE_PX, SIZE_PX)).astype(np.float32)
+    noise = np.random.default_rng(1).uniform(-1, 1, (5, SIZE_PX, SIZE_PX)).astype(np.float32)
     samples = [PreparedSample(image, np.ones_like(image)) for image in noise]
     section = runtimes_section(forms, None, PrintParams.of(model("m")), samples, 0.001)
     served, trained, again = section.rows
