@@ -116,7 +116,7 @@ def test_the_api_comes_up_with_the_model_and_goes_down_whole(
     with open_api(settings, stopping) as services:
         ready = services.readiness()
         assert ready.ready
-        assert ready.checks["galleries"].detail == "0 templates in memory"
+        assert ready.checks["galleries"].detail == "0 templates loaded at the start"
         assert ready.model_id == shipped_id(shipped_models)
         assert services.recognition.models.active().id == shipped_id(shipped_models)
     assert stopping.is_set()

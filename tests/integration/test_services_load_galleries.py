@@ -34,8 +34,8 @@ def test_all_galleries_are_loaded_without_a_search(
     caplog.set_level(logging.INFO)
     loading.run()
     assert loading.done
-    assert loading.detail == "3 templates in memory"
-    assert "3 templates in memory after" in caplog.text
+    assert loading.detail == "3 templates loaded at the start"
+    assert "3 templates loaded at the start, in" in caplog.text
     assert in_memory(fresh) == {"default": 2, "other": 1}
     assert found(fresh, 2, "other") == ["bob"]
 
