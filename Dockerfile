@@ -66,7 +66,7 @@ EXPOSE 8000
 STOPSIGNAL SIGTERM
 USER 10001:10001
 # Not urlopen: it would go through a proxy that the environment names.
-HEALTHCHECK --interval=15s --timeout=5s --start-period=120s --retries=3 \
+HEALTHCHECK --interval=15s --timeout=5s --start-period=600s --retries=3 \
     CMD ["python", "-c", "import http.client, os, sys; \
 c = http.client.HTTPConnection('127.0.0.1', int(os.environ['WHORL_PORT']), timeout=4); \
 c.request('GET', '/health/ready'); \

@@ -13,7 +13,7 @@ from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 LEAST_WORKER_MB = 384
-"""In MiB: twice what the worker takes to start, and less than its tensor library alone takes."""
+"""In MiB: enough to start and to fail in order; jobs take more, their tensor library alone does."""
 
 
 def _shipped_models() -> Path:

@@ -60,20 +60,21 @@ def open_api(settings: Settings, stopping: threading.Event) -> Iterator[ApiServi
         except WhorlError as error:
             # The API still starts: /health/ready tells what is wrong, and a promotion can mend it.
             log.error("no model in service: %s", error.detail)
-        follower = threading.Thread(
-            target=_follow, args=(serving, stopping), name="aliases", daemon=True
-        )
-        follower.start()
         loading = _loading(wired, stopping)
-        loader = threading.Thread(target=loading.run, name="galleries", daemon=True)
-        loader.start()
-        loader.join(SMALL_S)
+        threads = [
+            threading.Thread(target=_follow, args=(serving, stopping), name="aliases", daemon=True),
+            threading.Thread(target=loading.run, name="galleries", daemon=True),
+        ]
         try:
+            for thread in threads:
+                thread.start()
+            threads[-1].join(SMALL_S)
             yield _services(settings, home, wired, stopping, loading)
         finally:
             stopping.set()
-            follower.join()
-            loader.join()
+            for thread in threads:
+                if thread.ident is not None:
+                    thread.join()
             wired.shelf.release(())
 
 

@@ -26,6 +26,8 @@ FROZEN_S = 20.0
 """Less than a lease, so that a frozen worker's job is taken up again by its end."""
 HOLDING_S = 4.0
 """So soon where the store is held up meanwhile: requests wait ten seconds for it, no longer."""
+HUNG = "an import that gets no memory may hang so"
+HELD_UP = "nobody could write to the store meanwhile"
 MIB = 2**20
 
 HeldUp = Callable[[], bool]
@@ -94,11 +96,12 @@ def watched_to_its_end(
             silent_s += LOOK_S
         if watched.process.poll() is not None:
             return _words_of(watched.process.returncode)
-        if silent_s >= frozen_s or (silent_s >= HOLDING_S and held_up()):
+        holding = silent_s >= HOLDING_S and held_up()
+        if holding or silent_s >= frozen_s:
             watched.process.kill()
             watched.process.wait()
-            silent = f"The worker gave no sign of life for {silent_s:.0f} s and was killed"
-            return f"{silent}; an import that gets no memory may hang so."
+            why = HELD_UP if holding else HUNG
+            return f"The worker gave no sign of life for {silent_s:.0f} s and was killed; {why}."
     return None
 
 

@@ -15,7 +15,7 @@ from scipy.special import expit
 
 from app.core.params import Matching, VectorMatching
 from app.core.types import FloatArray, Probe
-from app.matching.products import Packed
+from app.matching.products import FAST, Packed
 from app.matching.quantised import Quantised
 
 # More than a score that is computed in float32 is rounded by.
@@ -57,10 +57,10 @@ class VectorBound:
 
 
 def bound_of(probe: Probe, params: Matching) -> VectorBound | None:
-    """The bound of a probe's scores; None for grids and where the measure is not of the distance,
-    or grows with it.
+    """The bound of a probe's scores; None for grids, where the measure is not of the distance or
+    grows with it, and where bounding would not be faster.
     """
-    if not isinstance(params, VectorMatching):
+    if not FAST or not isinstance(params, VectorMatching):
         return None
     closest_is_best = params.measure in ("cosine", "euclidean") or (
         params.measure == "logistic_distance" and params.weights[0] <= 0.0

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +27,8 @@ from app.matching.variants import References
 ROUNDING = 1e-5
 PROMISING = 8
 """Templates that are scored for each person wanted, to learn how good one has to be."""
+MANY = 4
+"""Where more than one in so many is left to score, all are: one after the other costs more."""
 CHUNK = 256
 
 
@@ -62,6 +65,12 @@ class Snapshot:
             for number, block in enumerate(self.blocks)
         ]
 
+    @property
+    def mostly_in_steps(self) -> bool:
+        """Whether at least half of the templates are ready to be bounded."""
+        ready = sum(count for block, count in self.parts() if block.in_steps is not None)
+        return 2 * ready >= self.count
+
     def references(self, numbers: NDArray[np.intp]) -> References:
         """Some of the templates, ready to be compared."""
         places = [divmod(number, len(self.blocks[0].cells)) for number in numbers.tolist()]
@@ -84,7 +93,7 @@ def best_hits(
         ValueError: the probe's grid is not that of the templates.
     """
     scorer = scorer_of(probe, params)
-    bound = bound_of(probe, params) if bounded else None
+    bound = bound_of(probe, params) if bounded and among.mostly_in_steps else None
     if bound is None:
         scores = _all_scores(among, scorer)
     else:
@@ -102,8 +111,13 @@ def _side_by_side(work: Callable[[tuple[Block, int]], FloatArray], among: Snapsh
     parts = among.parts()
     if len(parts) < 2:
         return np.concatenate([np.empty(0, np.float32), *map(work, parts)])
-    with ThreadPoolExecutor(usable_processors()) as pool:
-        return np.concatenate(list(pool.map(work, parts)))
+    return np.concatenate(list(_pool().map(work, parts)))
+
+
+@cache
+def _pool() -> ThreadPoolExecutor:
+    """The threads of all searches of this process."""
+    return ThreadPoolExecutor(usable_processors(), "search")
 
 
 def _scores_of_the_best(
@@ -115,7 +129,10 @@ def _scores_of_the_best(
     first = min(int(np.isposinf(upper).sum()) + limit * PROMISING, len(among))
     _score(among, np.argpartition(-upper, first - 1)[:first], scorer, scores)
     bar = _score_at_rank(among, scores, limit) - ROUNDING
-    _score(among, np.flatnonzero((upper >= bar) & np.isneginf(scores)), scorer, scores)
+    left = np.flatnonzero((upper >= bar) & np.isneginf(scores))
+    if len(left) > len(among) // MANY:
+        return _all_scores(among, scorer)
+    _score(among, left, scorer, scores)
     return scores
 
 

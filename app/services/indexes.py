@@ -20,7 +20,7 @@ from threading import Lock
 
 from app.core.params import Matching
 from app.core.ports import Store, Transaction
-from app.core.records import ReferenceTemplate
+from app.core.records import Change, ReferenceTemplate
 from app.core.types import Probe
 from app.matching.index import TemplateIndex
 from app.matching.search import Hit
@@ -66,18 +66,30 @@ class GalleryView:
 
     def follow(self, tx: Transaction, report: Report = lambda _done, _of: None) -> None:
         """Catch up with the transaction's state; after an error the same steps are taken again."""
+        newest = tx.templates.last_change()
+        if newest <= self._seen:
+            return
+        changes = tx.templates.changes(self._gallery, self._seen)
+        of, done = len({change.template_id for change in changes}), set[str]()
+        for batch in _batches(changes, LOAD_BATCH):
+            report(len(done), of)
+            with self._lock:  # of a batch, so that who waits for the view can share the work
+                self._take(tx, [change for change in batch if change.seq > self._seen])
+            done.update(change.template_id for change in batch)
         with self._lock:
-            newest = tx.templates.last_change()
-            if newest <= self._seen:
-                return
-            changes = tx.templates.changes(self._gallery, self._seen)
-            removed = {change.template_id: change.removed for change in changes}
-            for done, batch in enumerate(_batches(removed, LOAD_BATCH)):
-                report(min(done * LOAD_BATCH, len(removed)), len(removed))
-                self._apply(tx, [t for t in batch if not removed[t]])
-                for template_id in (t for t in batch if removed[t]):
-                    self._drop(template_id)
-            self._seen = newest
+            self._seen = max(self._seen, newest)
+
+    def _take(self, tx: Transaction, changes: Sequence[Change]) -> None:
+        """Bring the templates of changes after those seen to this transaction's state, each change
+        by itself: a later one is only known to whoever looks later.
+        """
+        if not changes:
+            return
+        removed = {change.template_id: change.removed for change in changes}
+        self._apply(tx, [template_id for template_id, gone in removed.items() if not gone])
+        for template_id in (template_id for template_id, gone in removed.items() if gone):
+            self._drop(template_id)
+        self._seen = changes[-1].seq
 
     def _apply(self, tx: Transaction, template_ids: Sequence[str]) -> None:
         known: dict[str, dict[str, ReferenceTemplate]] = defaultdict(dict)
@@ -143,7 +155,7 @@ class SearchIndexes:
 
         Args:
             stands_in: whether the active model may decide over a template that these others know.
-            report: told (done, of) changes that are followed; may raise to stop.
+            report: told (done, of) templates that changed; may raise to stop.
         """
         found = self._held(gallery, active, stands_in)
         found.follow(tx, report)
@@ -181,7 +193,7 @@ class SearchIndexes:
             return self._views[gallery, active]
 
 
-def _batches(items: Iterable[str], size: int) -> Iterator[list[str]]:
+def _batches(items: Iterable[Change], size: int) -> Iterator[list[Change]]:
     rest = iter(items)
     while batch := list(islice(rest, size)):
         yield batch

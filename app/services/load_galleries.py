@@ -41,9 +41,12 @@ class GalleryLoading:
         """
         began_s = time.monotonic()
         try:
-            loaded = sum(self._load(gallery) for gallery in self._galleries())
-            self.detail = f"{loaded:,} templates in memory"
-            log.info("%s after %.1f s", self.detail, time.monotonic() - began_s)
+            loaded, model = 0, ""
+            while model != self.models.active().id:  # again where another serves by now
+                model = self.models.active().id
+                loaded = sum(self._load(gallery) for gallery in self._galleries())
+            self.detail = f"{loaded:,} templates loaded at the start"
+            log.info("%s, in %.1f s", self.detail, time.monotonic() - began_s)
         except Cancelled:
             return
         except ModelRefused as refused:

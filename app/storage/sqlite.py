@@ -100,14 +100,17 @@ def truncate_log(engine: sa.Engine) -> bool:
 
 
 def is_held_up(path: Path, wait_s: float = 1.0) -> bool:
-    """Whether somebody holds the file's one write lock for longer than writing takes."""
+    """Whether somebody holds the file's one write lock for longer than writing takes.
+
+    False where it cannot be told: whatever else is wrong with the file is found elsewhere.
+    """
     if not path.is_file():
         return False
-    with closing(sqlite3.connect(path, timeout=wait_s, isolation_level=None)) as connection:
-        try:
+    try:
+        with closing(sqlite3.connect(path, timeout=wait_s, isolation_level=None)) as connection:
             connection.execute("BEGIN IMMEDIATE")
-        except sqlite3.OperationalError as error:
-            return error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
+    except sqlite3.Error as error:
+        return getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY
     return False
 
 

@@ -64,5 +64,8 @@ def near_the_bound() -> bool:
     status = Path("/proc/self/status")
     if bound == resource.RLIM_INFINITY or not status.is_file():
         return False
-    taken = dict(line.split(":", 1) for line in status.read_text().splitlines())["VmData"]
+    try:
+        taken = dict(line.split(":", 1) for line in status.read_text().splitlines())["VmData"]
+    except MemoryError:  # there is not even the memory to look
+        return True
     return int(taken.split()[0]) * 1024 >= NEAR * bound

@@ -67,6 +67,7 @@ def test_a_killed_and_then_frozen_worker_costs_neither_epochs_nor_answers(
         assert (found["state"], found["problem"]) == ("succeeded", None), job.told(found)
 
         # Every epoch was run to its end once: none was lost, none begun anew from the first.
+        job.until_logged(f"job {job.id} succeeded", PATIENCE_S)  # which is said after it is stored
         log = job.log()
         points = client.get(f"/v1/jobs/{job.id}/curves").json()["points"]
         assert [point["epoch"] for point in points] == list(range(1, EPOCHS + 1))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +19,7 @@ from app.core.records import Job, JobState, ModelAlias
 from app.services.models import EVALUATION
 from app.settings import Settings
 from model_store import Registry
+from tests.conftest import ROOT
 from tests.fakes.gate import report_dict
 from tests.small_model import publish_evaluated, shipped_id
 
@@ -116,7 +119,7 @@ def test_the_api_comes_up_with_the_model_and_goes_down_whole(
     with open_api(settings, stopping) as services:
         ready = services.readiness()
         assert ready.ready
-        assert ready.checks["galleries"].detail == "0 templates in memory"
+        assert ready.checks["galleries"].detail == "0 templates loaded at the start"
         assert ready.model_id == shipped_id(shipped_models)
         assert services.recognition.models.active().id == shipped_id(shipped_models)
     assert stopping.is_set()
@@ -125,6 +128,21 @@ def test_the_api_comes_up_with_the_model_and_goes_down_whole(
         "embedder",
         "galleries",
     } == set()
+
+
+ONE_THREAD = """
+import numpy
+from threadpoolctl import threadpool_info
+from app.bootstrap.recognition import one_thread_a_product
+one_thread_a_product()
+print({pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"})
+"""
+
+
+def test_the_api_multiplies_in_one_thread() -> None:
+    command = [sys.executable, "-c", ONE_THREAD]
+    told = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert told.strip() == "{1}"
 
 
 def test_the_api_comes_up_without_a_model_and_says_so(settings: Settings, tmp_path: Path) -> None:

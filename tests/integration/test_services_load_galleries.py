@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import logging
+from typing import Any
 
 import pytest
 
 from app.core.errors import ModelRefused, Overloaded
 from app.services import galleries
 from app.services.context import Recognition
+from app.services.indexes import GalleryView, SearchIndexes
 from app.services.load_galleries import GalleryLoading
+from tests.fakes.models import FakeLiveModels
 from tests.fakes.recognition import ACTOR, enrol, found, twin
 
 
@@ -34,8 +37,8 @@ def test_all_galleries_are_loaded_without_a_search(
     caplog.set_level(logging.INFO)
     loading.run()
     assert loading.done
-    assert loading.detail == "3 templates in memory"
-    assert "3 templates in memory after" in caplog.text
+    assert loading.detail == "3 templates loaded at the start"
+    assert "3 templates loaded at the start, in" in caplog.text
     assert in_memory(fresh) == {"default": 2, "other": 1}
     assert found(fresh, 2, "other") == ["bob"]
 
@@ -44,7 +47,7 @@ def test_it_is_told_how_far_it_is_and_how_long_it_takes(
     ctx: Recognition, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     enrol(ctx, "ada", *range(1, 6))
-    monkeypatch.setattr("app.services.indexes.LOAD_BATCH", 2)
+    monkeypatch.setattr("app.services.indexes.LOAD_BATCH", 4)
     monkeypatch.setattr("app.services.load_galleries.TELL_S", 0.0)
     caplog.set_level(logging.INFO)
     loading_of(twin(ctx)).run()
@@ -61,6 +64,29 @@ def test_the_loading_ends_with_the_service(ctx: Recognition) -> None:
     assert in_memory(fresh) == {"default": 0}
     loading_of(fresh).run()  # and what is missing is loaded later
     assert in_memory(fresh) == {"default": 1}
+
+
+def test_a_model_that_comes_into_service_meanwhile_is_loaded_for_too(
+    live: tuple[Recognition, FakeLiveModels], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ctx, models = live
+    galleries.put_gallery(ctx.store, ACTOR, "other", None, None)
+    enrol(ctx, "ada", 1)
+    enrol(ctx, "bob", 2, gallery="other")
+    models.active_id = "model-a"
+    fresh = twin(ctx)
+    view = SearchIndexes.view
+
+    def promoting(*args: Any) -> GalleryView:
+        models.active_id = "model-b"
+        return view(*args)
+
+    monkeypatch.setattr(SearchIndexes, "view", promoting)
+    loading_of(fresh).run()
+    assert {gallery for gallery, active in fresh.indexes._views if active == "model-b"} == {
+        "default",
+        "other",
+    }
 
 
 @pytest.mark.parametrize(

@@ -94,6 +94,9 @@ def test_a_worker_that_was_frozen_while_it_wrote_is_killed_sooner(
         )
         assert watched.process.returncode == -signal.SIGKILL
     assert end is not None
+    assert "nobody could write to the store" in end
+    assert not is_held_up(database)
+    database.write_bytes(b"not a database at all" * 100)
     assert not is_held_up(database)
 
 
