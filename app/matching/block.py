@@ -85,8 +85,11 @@ class Block:
         one = Quantised.of(other.references(slice(place, place + 1)).cells)
         return replace(copy, in_steps=self.in_steps.with_row(row, one))
 
-    def references(self, part: slice | NDArray[np.intp]) -> References:
+    def references(self, part: slice) -> References:
         """Some of the templates, ready to be compared."""
-        return References.of(
-            self.cells[part].astype(np.float32), self.mask[part].astype(np.float32) / MASK_SCALE
-        )
+        return references_of(self.cells[part], self.mask[part])
+
+
+def references_of(cells: NDArray[np.float16], mask: NDArray[np.uint8]) -> References:
+    """Templates as a block holds them, ready to be compared."""
+    return References.of(cells.astype(np.float32), mask.astype(np.float32) / MASK_SCALE)

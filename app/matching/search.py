@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from app.core.params import Matching
 from app.core.processors import usable_processors
 from app.core.types import FloatArray, Probe
-from app.matching.block import MASK_SCALE, Block, Row
+from app.matching.block import Block, Row, references_of
 from app.matching.bounds import VectorBound, bound_of
 from app.matching.scorer import Scorer, scorer_of
 from app.matching.variants import References
@@ -76,7 +76,7 @@ class Snapshot:
         places = [divmod(number, len(self.blocks[0].cells)) for number in numbers.tolist()]
         cells = np.stack([self.blocks[block].cells[row] for block, row in places])
         mask = np.stack([self.blocks[block].mask[row] for block, row in places])
-        return References.of(cells.astype(np.float32), mask.astype(np.float32) / MASK_SCALE)
+        return references_of(cells, mask)
 
 
 def best_hits(

@@ -25,7 +25,6 @@ from app.storage import load_or_create_master_key, open_store
 PRINTS, VECTORS = (1_000, 10_000, 100_000), (10_000, 100_000, 1_000_000)
 CHANNELS, LIMIT, STORED, BATCH = 256, 5, 2_000, 500
 GALLERY, MODEL = "bench", "bench"
-Draw = Callable[[int], FloatArray]
 
 
 def identification_section(
