@@ -53,7 +53,8 @@ def test_a_key_is_made_used_listed_and_revoked(model_home: Path) -> None:
         assert key.scopes == {Scope.VERIFY, Scope.IDENTIFY}
     listed = whorl("keys", "list", "--json")
     assert [k["name"] for k in json.loads(listed.stdout)["keys"]] == ["reception"]
-    assert token.rsplit("_", 1)[1] not in listed.output
+    # A secret may hold underscores itself: only the first two part the token.
+    assert token.split("_", 2)[2] not in listed.output
     assert "hash" not in listed.stdout
     assert whorl("keys", "revoke", key.id).exit_code == 0
     with home() as opened:
