@@ -1,8 +1,8 @@
 """Bodies of requests that are recognised: read where there is a place for them.
 
 A place is taken when a request's body has been received and given back when it has been answered,
-so a client that sends slowly holds none. Where all are taken when it comes, neither key nor body is
-looked at, and the answer of 503 waits for no thread.
+so a client that sends slowly holds none. Where all are taken when it comes, ``Door`` refuses it;
+where they were taken meanwhile, it is refused here.
 """
 
 from __future__ import annotations
@@ -20,14 +20,6 @@ from app.api.places import Places
 B = TypeVar("B", bound=Body)
 
 
-async def _require_place(request: Request) -> None:
-    _places(request).require_one()
-
-
-ROOM = Depends(_require_place)
-"""For a route's ``dependencies``, which come before all others: it refuses what finds no place."""
-
-
 def admitted(model: type[B]) -> Any:
     """A dependency that gives the body as ``forms.parsed`` does, and a place for as long as it is
     worked on.
@@ -41,7 +33,8 @@ def admitted(model: type[B]) -> Any:
 
     async def admit(request: Request) -> AsyncIterator[B]:
         body = await read(request)
-        async with _places(request).taken(partial(_left, request)):
+        places = cast("Places", request.state.places)
+        async with places.taken(request.state.arrival, partial(_left, request)):
             yield body
 
     return Depends(admit)
@@ -51,7 +44,3 @@ async def _left(request: Request) -> None:
     """Return when the client has gone; what it sent is read by then."""
     while (await request.receive())["type"] != "http.disconnect":
         pass
-
-
-def _places(request: Request) -> Places:
-    return cast("Places", request.state.places)

@@ -9,6 +9,7 @@ from typing import Any
 from fastapi import FastAPI
 
 from app.api import docs_page, openapi, problems, routes
+from app.api.door import Door
 from app.api.metrics import Metrics
 from app.api.middleware import BodyLimit, RequestContext
 from app.api.places import Places
@@ -53,6 +54,7 @@ def create_app(services: ApiServices) -> FastAPI:
         docs_page.install(app)
     app.add_middleware(BodyLimit, max_bytes=services.limits.max_body_bytes)
     app.add_middleware(RequestContext, metrics=metrics)
+    app.add_middleware(Door, paths=routes.recognition_paths(), metrics=metrics)
     return app
 
 

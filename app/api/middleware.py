@@ -1,8 +1,8 @@
 """Around every request: its id, its size, its log line, its figures. Plain ASGI, nothing buffered.
 
-From the outside in: ``RequestContext`` (id, headers, log, metrics, the last net for errors), then
-``BodyLimit``, then the app. The size is checked when the body is first asked for, that is after
-authentication: what a stranger sends is never read.
+From the outside in: ``Door`` (places), then ``RequestContext`` (id, headers, log, metrics, the last
+net for errors), then ``BodyLimit``, then the app. The size is checked when the body is first asked
+for, that is after authentication: what a stranger sends is never read.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class RequestContext:
             await self._app(scope, receive, send)
             return
         state = scope.setdefault("state", {})
-        state["request_id"] = request_id = _request_id(Headers(scope=scope))
+        state["request_id"] = request_id = request_id_of(scope)
         started = perf_counter()
         status: int | None = None
 
@@ -48,7 +48,7 @@ class RequestContext:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                _add_headers(message, request_id, state.get("timings_ms"))
+                message = with_headers(message, request_id, state.get("timings_ms"))
             await send(message)
 
         self._metrics.in_flight.inc()
@@ -128,8 +128,9 @@ def _too_large(max_bytes: int) -> WhorlError:
     )
 
 
-def _request_id(headers: Headers) -> str:
-    asked = headers.get("x-request-id", "")
+def request_id_of(scope: Scope) -> str:
+    """The id that the caller asks for where it can be one, else a new one."""
+    asked = Headers(scope=scope).get("x-request-id", "")
     return asked if _REQUEST_ID.fullmatch(asked) else new_id()
 
 
@@ -140,8 +141,11 @@ def _content_length(headers: Headers) -> float:
     return float(declared)  # not int: Python refuses thousands of digits
 
 
-def _add_headers(message: Message, request_id: str, timings_ms: dict[str, float] | None) -> None:
-    headers = MutableHeaders(scope=message)
+def with_headers(
+    message: Message, request_id: str, timings_ms: dict[str, float] | None = None
+) -> Message:
+    """The start of an answer with what every answer's head has."""
+    headers = MutableHeaders(raw=list(message["headers"]))
     headers["X-Request-ID"] = request_id
     headers["X-Content-Type-Options"] = "nosniff"
     headers["Referrer-Policy"] = "no-referrer"
@@ -151,3 +155,4 @@ def _add_headers(message: Message, request_id: str, timings_ms: dict[str, float]
     if timings_ms:
         stages = (f"{stage};dur={duration:.1f}" for stage, duration in timings_ms.items())
         headers["Server-Timing"] = ", ".join(stages)
+    return {**message, "headers": headers.raw}

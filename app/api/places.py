@@ -15,6 +15,15 @@ from app.core.stopwatch import waited
 
 Left = Callable[[], Coroutine[Any, Any, None]]
 
+KEPT_S = 0.25
+"""For which a place is kept for one that arrives."""
+
+
+class Arrival:
+    """Somebody who has come, and has not sent everything yet."""
+
+    __slots__ = ()
+
 
 class Places:
     """So many requests may be recognised at a time, waiting or at work; for one event loop.
@@ -32,31 +41,52 @@ class Places:
         self._most, self._deadline_s = most, deadline_s
         self._taken = 0
         self._at_work = asyncio.Semaphore(at_work)
+        self._arriving: dict[Arrival, float] = {}
 
-    def require_one(self) -> None:
-        """Make sure that there is a place left.
+    def arrive(self) -> Arrival | None:
+        """Keep a place for one whose key and body are to be read first; None where none is left.
 
-        Raises:
-            Overloaded: all are taken.
+        It is kept for ``KEPT_S``, or until it is taken or ``forget`` is called: who sends slowly
+        holds none. Without it all that come until one of them has sent its body would be let in,
+        to be refused when theirs are read.
         """
-        if self._taken >= self._most:
-            raise Overloaded(
-                f"{self._most} requests wait for recognition already; try again in a second, or "
-                "raise WHORL_QUEUE_LIMIT where longer waits are better than refusals"
-            )
+        now_s = time.perf_counter()
+        for arrival, until_s in list(self._arriving.items()):
+            if until_s > now_s:  # the others came later
+                break
+            del self._arriving[arrival]
+        if self._taken + len(self._arriving) >= self._most:
+            return None
+        arrival = Arrival()
+        self._arriving[arrival] = now_s + KEPT_S
+        return arrival
+
+    def forget(self, arrival: Arrival) -> None:
+        """Keep no place any more for somebody."""
+        self._arriving.pop(arrival, None)
+
+    def refusal(self) -> Overloaded:
+        """What those are told who find no place."""
+        return Overloaded(
+            f"{self._most} requests wait for recognition already; try again in a second, or "
+            "raise WHORL_QUEUE_LIMIT where longer waits are better than refusals"
+        )
 
     @asynccontextmanager
-    async def taken(self, left: Left) -> AsyncIterator[None]:
+    async def taken(self, arrival: Arrival, left: Left) -> AsyncIterator[None]:
         """A place, once it is this request's turn to work.
 
         Args:
+            arrival: what ``arrive`` gave.
             left: returns when the client has gone, which gives its place to another.
 
         Raises:
             Overloaded: all are taken, or the turn did not come in time.
             ClientDisconnect: the client has gone before.
         """
-        self.require_one()
+        self.forget(arrival)
+        if self._taken >= self._most:
+            raise self.refusal()
         self._taken += 1
         try:
             await self._turn(left)

@@ -15,6 +15,7 @@ from urllib.parse import urlparse
 import httpx
 import pytest
 
+from app.api.places import KEPT_S
 from app.core.types import Descriptor, PreparedSample
 from tests.fakes.api import Api, running_api
 from tests.fakes.models import FakeEmbedder
@@ -105,7 +106,10 @@ def test_a_place_is_given_back_after_a_failure(api: Api) -> None:
 
 
 def test_clients_that_send_slowly_hold_no_place(api: Api) -> None:
-    slow = [begin(api, "/verify", 1000) for _ in range(PLACES + 1)]
+    slow = []
+    for _ in range(PLACES + 1):
+        slow.append(begin(api, "/verify", 1000))
+        time.sleep(KEPT_S)
     deadline_s = time.monotonic() + WAIT_S
     while f"in_flight {PLACES + 2}.0" not in api.client.get("/v1/metrics").text:
         assert time.monotonic() < deadline_s

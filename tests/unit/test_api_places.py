@@ -8,7 +8,7 @@ from functools import partial
 import pytest
 from starlette.requests import ClientDisconnect
 
-from app.api.places import Places
+from app.api.places import Arrival, Places
 from app.core.errors import Overloaded
 from app.core.stopwatch import Stopwatch
 
@@ -24,7 +24,7 @@ async def stays() -> None:
 
 
 async def holding(places: Places, inside: asyncio.Event, go: asyncio.Event) -> dict[str, float]:
-    async with places.taken(stays):
+    async with places.taken(Arrival(), stays):
         inside.set()
         await until(go)
         return Stopwatch().timings_ms()
@@ -38,14 +38,13 @@ async def turns() -> tuple[dict[str, float], dict[str, float], bool]:
     second = asyncio.create_task(holding(places, events[1], go))
     await asyncio.sleep(0.05)
     waits = not events[1].is_set()
+    assert places.arrive() is None
     with pytest.raises(Overloaded, match="2 requests"):
-        places.require_one()
-    with pytest.raises(Overloaded):
-        async with places.taken(stays):
+        async with places.taken(Arrival(), stays):
             pytest.fail("there was no place")
     go.set()
     found = await first, await second, waits
-    places.require_one()
+    assert places.arrive() is not None
     return found
 
 
@@ -60,11 +59,11 @@ async def too_late() -> None:
     first = asyncio.create_task(holding(places, inside, go))
     await until(inside)
     with pytest.raises(Overloaded, match=r"0\.05 s"):
-        async with places.taken(stays):
+        async with places.taken(Arrival(), stays):
             pytest.fail("it was nobody's turn")
     go.set()
     await first
-    async with places.taken(stays):  # the place and the turn were given back
+    async with places.taken(Arrival(), stays):  # the place and the turn were given back
         pass
 
 
@@ -81,7 +80,7 @@ async def cancelled() -> None:
     gone.cancel()
     with pytest.raises(asyncio.CancelledError):
         await gone
-    places.require_one()
+    assert places.arrive() is not None
     go.set()
     await first
     await holding(places, asyncio.Event(), go)
@@ -97,7 +96,7 @@ async def left_early() -> None:
     await until(inside)
 
     async def waiting() -> None:
-        async with places.taken(partial(until, leaves)):
+        async with places.taken(Arrival(), partial(until, leaves)):
             pytest.fail("it was nobody's turn")
 
     second = asyncio.create_task(waiting())
@@ -105,7 +104,7 @@ async def left_early() -> None:
     leaves.set()
     with pytest.raises(ClientDisconnect):
         await second
-    places.require_one()
+    assert places.arrive() is not None
     go.set()
     await first
     await holding(places, asyncio.Event(), go)
@@ -119,10 +118,45 @@ async def failing() -> None:
     places = Places(1, 1, 30.0)
     for _ in range(3):
         with pytest.raises(KeyError):
-            async with places.taken(stays):
+            async with places.taken(Arrival(), stays):
                 raise KeyError
-    places.require_one()
+    assert places.arrive() is not None
 
 
 def test_a_failure_gives_the_place_back() -> None:
     asyncio.run(failing())
+
+
+def test_a_place_is_kept_for_those_who_arrive_until_they_are_forgotten() -> None:
+    places = Places(2, 1, 30.0)
+    first, second = places.arrive(), places.arrive()
+    assert first is not None
+    assert second is not None
+    assert places.arrive() is None
+    places.forget(first)
+    places.forget(first)
+    assert places.arrive() is not None
+    assert places.arrive() is None
+
+
+def test_a_place_is_kept_for_a_while_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.api.places.KEPT_S", 0.0)
+    places = Places(1, 1, 30.0)
+    assert None not in [places.arrive() for _ in range(3)]
+
+
+async def arriving() -> None:
+    places = Places(2, 1, 30.0)
+    early, late = places.arrive(), places.arrive()
+    assert early is not None
+    assert late is not None
+    async with places.taken(early, stays):
+        assert places.arrive() is None  # one has its place, for the other one is kept
+        places.forget(late)
+        assert places.arrive() is not None
+        assert places.arrive() is None
+    assert places.arrive() is not None
+
+
+def test_a_place_that_was_kept_and_is_taken_counts_once() -> None:
+    asyncio.run(arriving())

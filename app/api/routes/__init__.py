@@ -42,13 +42,14 @@ _OTHERS: tuple[APIRouter, ...] = (
 
 
 _ALL = (*_NAMED, *_OTHERS, health.router)
-_PATTERNS = tuple(
-    (compile_path(prefix + route.path)[0], route)
+_ADDRESSED = tuple(
+    (prefix, route)
     for prefix in ("", "/v1")
     for router in _ALL
     for route in router.routes
     if isinstance(route, APIRoute)
 )
+_PATTERNS = tuple((compile_path(prefix + route.path)[0], route) for prefix, route in _ADDRESSED)
 
 
 def methods_at(path: str) -> list[str]:
@@ -58,6 +59,11 @@ def methods_at(path: str) -> list[str]:
     return sorted(
         {method for route in found if route.path == resource for method in route.methods or ()}
     )
+
+
+def recognition_paths() -> list[str]:
+    """Where requests are recognised, and take a place for it."""
+    return [prefix + route.path for prefix, route in _ADDRESSED if "recognition" in route.tags]
 
 
 def install(app: FastAPI) -> None:

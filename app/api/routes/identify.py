@@ -6,7 +6,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Request
 
-from app.api.admission import ROOM, admitted
+from app.api.admission import admitted
 from app.api.auth import require
 from app.api.bodies import IdentifyBody
 from app.api.openapi import IMAGES, failures, request_body
@@ -25,7 +25,6 @@ _EXAMPLE = {"image": "iVBORw0KGgo=", "dpi": 500, "limit": 5}
 @router.post(
     "/identify",
     response_model_exclude_unset=True,
-    dependencies=[ROOM],
     responses=failures(*IMAGES),
     openapi_extra=request_body(IdentifyBody, _EXAMPLE),
 )

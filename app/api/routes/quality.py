@@ -6,7 +6,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Request
 
-from app.api.admission import ROOM, admitted
+from app.api.admission import admitted
 from app.api.auth import require
 from app.api.bodies import QualityBody
 from app.api.openapi import IMAGES, failures, request_body
@@ -24,7 +24,6 @@ _EXAMPLE = {"image": "iVBORw0KGgo=", "dpi": 500}
 
 @router.post(
     "/quality",
-    dependencies=[ROOM],
     responses=failures(*IMAGES),
     openapi_extra=request_body(QualityBody, _EXAMPLE),
 )
