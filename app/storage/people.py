@@ -10,6 +10,9 @@ from app.storage.history import History
 from app.storage.tables import galleries, key_slots, persons, record_of, row_of, templates
 from app.storage.vault import Vault
 
+# Every verification executes it. Made once: to make and hash a query takes longer than its rows do.
+_GALLERY = sa.select(galleries).where(galleries.c.id == sa.bindparam("id"))
+
 
 class SqlGalleries:
     """Implements ``ports.Galleries``."""
@@ -20,8 +23,7 @@ class SqlGalleries:
 
     def get(self, gallery: str) -> Gallery | None:
         """A gallery, or None."""
-        query = sa.select(galleries).where(galleries.c.id == gallery)
-        row = self._connection.execute(query).one_or_none()
+        row = self._connection.execute(_GALLERY, {"id": gallery}).one_or_none()
         return None if row is None else record_of(Gallery, row)
 
     def list(self) -> list[Gallery]:

@@ -64,22 +64,9 @@ class Sealed:
         and so the whole gallery, with it. That the master key is the right one was made sure of
         when the store was opened.
         """
-        query = (
-            sa.select(
-                templates,
-                descriptors.c.model_id,
-                descriptors.c.sealed,
-                descriptors.c.of_probe,
-                key_slots.c.wrapped_key,
-            )
-            .join(descriptors, descriptors.c.template_id == templates.c.id)
-            .join(persons, _of_person(templates.c.gallery, templates.c.person_id))
-            .join(key_slots, key_slots.c.slot == persons.c.key_slot)
-            .order_by(descriptors.c.model_id)
-        )
         for start in range(0, len(template_ids), _IDS_A_QUERY):
             ids = template_ids[start : start + _IDS_A_QUERY]
-            for row in self._connection.execute(query.where(templates.c.id.in_(ids))):
+            for row in self._connection.execute(_REFERENCES, {"ids": ids}):
                 reference = self._reference(row)
                 if reference is not None:
                     yield reference
@@ -112,6 +99,23 @@ def _of_person(
     gallery: str | sa.ColumnElement[str], person_id: str | sa.ColumnElement[str]
 ) -> sa.ColumnElement[bool]:
     return sa.and_(persons.c.gallery == gallery, persons.c.id == person_id)
+
+
+# Every verification executes it. Made once: to make and hash a query takes longer than its rows do.
+_REFERENCES = (
+    sa.select(
+        templates,
+        descriptors.c.model_id,
+        descriptors.c.sealed,
+        descriptors.c.of_probe,
+        key_slots.c.wrapped_key,
+    )
+    .join(descriptors, descriptors.c.template_id == templates.c.id)
+    .join(persons, _of_person(templates.c.gallery, templates.c.person_id))
+    .join(key_slots, key_slots.c.slot == persons.c.key_slot)
+    .where(templates.c.id.in_(sa.bindparam("ids", expanding=True)))
+    .order_by(descriptors.c.model_id)
+)
 
 
 def _owner(template: Template) -> tuple[str, str]:

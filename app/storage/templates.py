@@ -19,6 +19,18 @@ from app.storage.history import History
 from app.storage.sealed import Sealed
 from app.storage.tables import descriptors, images, persons, record_of, row_of, templates
 
+# Every verification executes them. Made once: to make and hash a query takes longer than its rows.
+_OF_ID = sa.select(templates).where(templates.c.id == sa.bindparam("id"))
+_OF_PERSON = (
+    sa.select(templates)
+    .where(
+        templates.c.gallery == sa.bindparam("gallery"),
+        templates.c.person_id == sa.bindparam("person_id"),
+    )
+    .order_by(templates.c.finger, templates.c.id)
+)
+_OF_FINGER = _OF_PERSON.where(templates.c.finger == sa.bindparam("finger"))
+
 
 class SqlTemplates:
     """Implements ``ports.Templates``."""
@@ -76,8 +88,7 @@ class SqlTemplates:
 
     def get(self, template_id: str) -> Template | None:
         """A template, or None."""
-        query = sa.select(templates).where(templates.c.id == template_id)
-        row = self._connection.execute(query).one_or_none()
+        row = self._connection.execute(_OF_ID, {"id": template_id}).one_or_none()
         return None if row is None else record_of(Template, row)
 
     def delete(self, template_id: str) -> bool:
@@ -90,12 +101,8 @@ class SqlTemplates:
 
     def of_person(self, gallery: str, person_id: str, finger: int | None = None) -> list[Template]:
         """A person's templates, ordered by finger and id; of one finger where it is given."""
-        query = sa.select(templates).where(
-            templates.c.gallery == gallery, templates.c.person_id == person_id
-        )
-        if finger is not None:
-            query = query.where(templates.c.finger == finger)
-        rows = self._connection.execute(query.order_by(templates.c.finger, templates.c.id))
+        asked = {"gallery": gallery, "person_id": person_id, "finger": finger}
+        rows = self._connection.execute(_OF_PERSON if finger is None else _OF_FINGER, asked)
         return [record_of(Template, row) for row in rows]
 
     def references(self, template_ids: Sequence[str]) -> list[ReferenceTemplate]:
