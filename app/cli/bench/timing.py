@@ -37,6 +37,11 @@ class Times:
         return each * 1e3 / self.p50_ms
 
 
+def once(calls: Mapping[str, Call]) -> dict[str, Times]:
+    """Time each call a single time: what takes minutes."""
+    return {name: Times((_ms(call),)) for name, call in calls.items()}
+
+
 def in_turns(calls: Mapping[str, Call], seconds: float) -> dict[str, Times]:
     """Time each call again and again, one after the other, for so many seconds a call in all.
 
