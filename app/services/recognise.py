@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -13,6 +12,7 @@ from app.core.errors import InvalidInput, NotFound
 from app.core.params import AS_IT_IS, Matching, Preparation
 from app.core.ports import LoadedModel, Transaction
 from app.core.pose import Pose
+from app.core.processors import usable_processors
 from app.core.records import Gallery
 from app.core.stopwatch import turn_at
 from app.core.types import Capture, Descriptor, PreparedSample, Probe, Quality, QualityReason
@@ -27,7 +27,7 @@ View = tuple[float, float, float]
 _USELESS = frozenset({QualityReason.NOT_A_FINGERPRINT, QualityReason.BLANK})
 # A large image takes hundreds of megabytes while it is decoded: more at once than there are
 # processors would gain no speed, and let a burst of requests take all memory.
-_PREPARING = threading.BoundedSemaphore(max(2, os.cpu_count() or 1))
+_PREPARING = threading.BoundedSemaphore(max(2, usable_processors()))
 
 
 @dataclass(frozen=True, slots=True)
