@@ -27,6 +27,7 @@ from app.core.records import (
     Reply,
     SiteCalibration,
     StoredImage,
+    Stretch,
     Template,
 )
 from app.core.types import Descriptor
@@ -100,6 +101,10 @@ class Templates(Protocol):
     ) -> list[Template]: ...
     def references(self, template_ids: Sequence[str]) -> list[ReferenceTemplate]:
         """All descriptors of these templates under every model."""
+        ...
+
+    def catch_up(self, gallery: str, since: int, limit: int) -> Stretch:
+        """At most so many changes after ``since``, and what the templates have by now."""
         ...
 
     def count(self, gallery: str) -> int:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,8 +23,7 @@ def rows_a_block(shape: tuple[int, ...]) -> int:
     return min(max(BLOCK_BYTES // (2 * math.prod(shape)), FEWEST), MOST)
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(NamedTuple):
     """Whose template it is."""
 
     template_id: str
@@ -57,11 +58,15 @@ class Block:
         """Another with the same templates, and room for as many."""
         return Block(self.cells.copy(), self.mask.copy(), list(self.rows))
 
-    def append(self, row: Row, cells: NDArray[np.float16], mask: NDArray[np.uint8]) -> None:
-        """Write a template behind the last."""
-        place = len(self.rows)
-        self.cells[place], self.mask[place] = cells, mask
-        self.rows.append(row)
+    def extend(
+        self, rows: Sequence[Row], cells: NDArray[np.float16], mask: NDArray[np.uint8]
+    ) -> int:
+        """Write as many of the templates behind the last as there is room for; how many."""
+        first = len(self.rows)
+        last = min(first + len(rows), len(self.cells))
+        self.cells[first:last], self.mask[first:last] = cells[: last - first], mask[: last - first]
+        self.rows.extend(rows[: last - first])
+        return last - first
 
     def pop(self) -> None:
         """Remove the last template; what is removed leaves the memory too."""
