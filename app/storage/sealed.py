@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -19,9 +19,11 @@ from app.storage.tables import (
     record_of,
     templates,
 )
-from app.storage.vault import Vault
+from app.storage.vault import Label, Vault
 
 _IDS_A_QUERY = 200
+
+PassOver = Callable[[Label, Exception], None]
 
 
 class Sealed:
@@ -93,24 +95,30 @@ class Sealed:
                 if reference is not None:
                     yield reference
 
-    def changed(self, gallery: str, since: int, upto: int) -> Stretch:
+    def changed(
+        self, gallery: str, since: int, upto: int, pass_over: PassOver | None = None
+    ) -> Stretch:
         """The templates of a gallery with changes after ``since`` up to ``upto``, and all their
-        descriptors; passes over those that ``references`` passes over.
+        descriptors.
+
+        Args:
+            pass_over: told of a descriptor that cannot be opened, and why; logs it once by default.
         """
+        pass_over = pass_over or self._vault.tell_of
         rows = self._connection.execute(_CHANGED, {"name": gallery, "since": since, "upto": upto})
         changed: dict[str, None] = {}
         found: list[StoredDescriptor] = []
         unseal = self._vault.opener()
         for template_id, person_id, finger, model_id, of_probe, sealed, wrapped_key in rows.all():
             changed[template_id] = None
-            if wrapped_key is None:  # the template is gone, or has no descriptor
+            if sealed is None or wrapped_key is None:  # it is gone, or has no descriptor
                 continue
             label = ("descriptor", template_id, model_id)
             try:
                 data = unseal(wrapped_key, (gallery, person_id), label, sealed)
                 stored_shape(data)
             except (WhorlError, ValueError) as error:
-                self._vault.tell_of(label, error)
+                pass_over(label, error)
                 continue
             found.append(StoredDescriptor(template_id, person_id, finger, model_id, of_probe, data))
         return Stretch(upto, list(changed), found)
