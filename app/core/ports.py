@@ -7,7 +7,7 @@ acknowledges, and the audit event that records it, are written in one such block
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
@@ -27,6 +27,7 @@ from app.core.records import (
     Reply,
     SiteCalibration,
     StoredImage,
+    Stretch,
     Template,
 )
 from app.core.types import Descriptor
@@ -100,6 +101,10 @@ class Templates(Protocol):
     ) -> list[Template]: ...
     def references(self, template_ids: Sequence[str]) -> list[ReferenceTemplate]:
         """All descriptors of these templates under every model."""
+        ...
+
+    def catch_up(self, gallery: str, since: int, limit: int) -> Stretch:
+        """At most so many changes after ``since``, and what the templates have by now."""
         ...
 
     def count(self, gallery: str) -> int:
@@ -314,6 +319,12 @@ class Store(Protocol):
     """The embedded store."""
 
     def read(self) -> AbstractContextManager[Transaction]: ...
+    def read_ahead(self, gallery: str, limit: int) -> AbstractContextManager[Iterator[Stretch]]:
+        """The gallery's history so far in stretches of so many changes, in order, read by other
+        processes; may end early, and is empty where that would not save any time.
+        """
+        ...
+
     def write(self) -> AbstractContextManager[Transaction]: ...
     def close(self) -> None: ...
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 from app.core.types import Descriptor
 
@@ -80,6 +80,36 @@ class ReferenceTemplate:
     model_id: str
     descriptor: Descriptor
     of_probe: bool = False
+
+
+class StoredDescriptor(NamedTuple):
+    """A template's descriptor under one model, as much of both as a search index needs.
+
+    Attributes:
+        of_probe: see ``ReferenceTemplate``.
+        data: the descriptor's stored form (``Descriptor.to_bytes``).
+    """
+
+    template_id: str
+    person_id: str
+    finger: int
+    model_id: str
+    of_probe: bool
+    data: bytes
+
+
+class Stretch(NamedTuple):
+    """Some of a gallery's changes, one after the other, and what has come of them.
+
+    Attributes:
+        upto: sequence number up to which no change is left out.
+        changed: the templates that changed, each once; also those that are gone.
+        descriptors: all that these have by now, in any order.
+    """
+
+    upto: int
+    changed: list[str]
+    descriptors: list[StoredDescriptor]
 
 
 @dataclass(frozen=True, slots=True)

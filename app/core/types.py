@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -103,6 +106,7 @@ class Capture:
     prepared: PreparedSample
 
 
+_HEADER_BYTES = 6
 LONGEST_SIDE = int(np.iinfo(np.int16).max)
 LARGEST_COMPONENT = float(np.finfo(np.float16).max)
 """A descriptor is stored with half precision: nothing larger than this, 65504."""
@@ -153,18 +157,48 @@ class Descriptor:
         Raises:
             ValueError: the bytes are not a descriptor.
         """
-        if len(data) < 6:
-            raise ValueError("a descriptor has at least a header of 6 bytes")
-        rows, cols, channels = (int(n) for n in np.frombuffer(data, "<i2", count=3))
-        cells_bytes = rows * cols * channels * 2
-        if min(rows, cols, channels) < 1 or len(data) != 6 + cells_bytes + rows * cols:
-            raise ValueError("the descriptor's length does not fit its header")
-        cells = np.frombuffer(data, "<f2", count=rows * cols * channels, offset=6)
-        mask = np.frombuffer(data, np.uint8, offset=6 + cells_bytes)
-        return cls(
-            cells.astype(np.float32).reshape(rows, cols, channels),
-            (mask.astype(np.float32) / 255.0).reshape(rows, cols),
-        )
+        cells, mask = stored_parts([data])
+        return cls(cells[0].astype(np.float32), mask[0].astype(np.float32) / 255.0)
+
+
+def stored_shape(data: bytes) -> tuple[int, int, int]:
+    """Rows, columns and channels of a descriptor's stored form.
+
+    Raises:
+        ValueError: the bytes are not a descriptor.
+    """
+    return _shape_of(data[:_HEADER_BYTES], len(data))
+
+
+def stored_parts(stored: Sequence[bytes]) -> tuple[NDArray[np.float16], NDArray[np.uint8]]:
+    """The numbers in the stored forms of at least one descriptor, all of one shape.
+
+    Returns:
+        The cells [descriptors, rows, cols, channels] and the masks as 0..255 [descriptors, rows,
+        cols], both read-only.
+
+    Raises:
+        ValueError: the shapes differ, or the bytes are not descriptors.
+    """
+    rows, cols, channels = shape = stored_shape(stored[0])
+    alike = set(map(len, stored)) == {len(stored[0])}
+    as_bytes = np.frombuffer(b"".join(stored), np.uint8).reshape(len(stored) if alike else 1, -1)
+    if not alike or (as_bytes[:, :_HEADER_BYTES] != as_bytes[0, :_HEADER_BYTES]).any():
+        raise ValueError(f"not all of the descriptors have the shape {shape}")
+    mask_from = _HEADER_BYTES + rows * cols * channels * 2
+    cells = as_bytes[:, _HEADER_BYTES:mask_from].view("<f2").reshape(-1, rows, cols, channels)
+    return cells, as_bytes[:, mask_from:].reshape(-1, rows, cols)
+
+
+@lru_cache(maxsize=64)
+def _shape_of(header: bytes, length: int) -> tuple[int, int, int]:
+    if len(header) < _HEADER_BYTES:
+        raise ValueError(f"a descriptor has at least a header of {_HEADER_BYTES} bytes")
+    rows, cols, channels = struct.unpack("<3h", header)
+    cells_bytes = rows * cols * channels * 2
+    if min(rows, cols, channels) < 1 or length != _HEADER_BYTES + cells_bytes + rows * cols:
+        raise ValueError("the descriptor's length does not fit its header")
+    return rows, cols, channels
 
 
 @dataclass(frozen=True, slots=True)

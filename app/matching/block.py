@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +16,7 @@ from app.matching.variants import References
 
 MASK_SCALE = np.float32(255.0)
 BLOCK_BYTES, FEWEST, MOST = 2**20, 256, 4096
+ROWS_AT_ONCE = 128
 
 
 def rows_a_block(shape: tuple[int, ...]) -> int:
@@ -21,8 +24,7 @@ def rows_a_block(shape: tuple[int, ...]) -> int:
     return min(max(BLOCK_BYTES // (2 * math.prod(shape)), FEWEST), MOST)
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(NamedTuple):
     """Whose template it is."""
 
     template_id: str
@@ -57,11 +59,15 @@ class Block:
         """Another with the same templates, and room for as many."""
         return Block(self.cells.copy(), self.mask.copy(), list(self.rows))
 
-    def append(self, row: Row, cells: NDArray[np.float16], mask: NDArray[np.uint8]) -> None:
-        """Write a template behind the last."""
-        place = len(self.rows)
-        self.cells[place], self.mask[place] = cells, mask
-        self.rows.append(row)
+    def extend(
+        self, rows: Sequence[Row], cells: NDArray[np.float16], mask: NDArray[np.uint8]
+    ) -> int:
+        """Write as many of the templates behind the last as there is room for; how many."""
+        first = len(self.rows)
+        last = min(first + len(rows), len(self.cells))
+        self.cells[first:last], self.mask[first:last] = cells[: last - first], mask[: last - first]
+        self.rows.extend(rows[: last - first])
+        return last - first
 
     def pop(self) -> None:
         """Remove the last template; what is removed leaves the memory too."""
@@ -73,7 +79,10 @@ class Block:
         """The same block as it stays: its vectors in 8 bits beside, if they are for ``bounds``."""
         if not FAST or self.mask[0].size > 1:
             return self
-        return replace(self, in_steps=Quantised.of(self.references(slice(None)).cells))
+        # Few at a time, so that what is computed of them on the way stays in the processor's cache.
+        starts = range(0, len(self.cells), ROWS_AT_ONCE)
+        parts = (self.references(slice(start, start + ROWS_AT_ONCE)).cells for start in starts)
+        return replace(self, in_steps=Quantised.joined([Quantised.of(part) for part in parts]))
 
     def with_row_of(self, row: int, other: Block, place: int) -> Block:
         """A copy in which another block's template has taken the place of one."""

@@ -7,14 +7,16 @@ blocks it touches by copies. So a search works on a snapshot without holding the
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from threading import Lock
 
 import numpy as np
+from numpy.typing import NDArray
 
 from app.core.params import Matching
-from app.core.types import Descriptor, Probe, half_precision
-from app.matching.block import MASK_SCALE, Block, Row, rows_a_block
+from app.core.types import Descriptor, Probe, stored_parts
+from app.matching.block import Block, Row, rows_a_block
 from app.matching.search import Hit, Snapshot, best_hits
 
 BOUNDED_FROM = 1_000
@@ -49,23 +51,31 @@ class TemplateIndex:
             ValueError: the descriptor's shape is not that of the others, or it holds numbers that
                 have no stored form.
         """
-        shape = descriptor.cells.shape
+        if descriptor.mask.shape != descriptor.cells.shape[:2]:
+            raise ValueError("the descriptor's mask does not fit its cells")
+        self.add_stored([Row(template_id, person_id, int(finger))], [descriptor.to_bytes()])
+
+    def add_stored(self, rows: Sequence[Row], stored: Sequence[bytes]) -> None:
+        """Add templates, no two with the same id, whose descriptors have their stored form; those
+        that are there under the same ids are replaced.
+
+        Raises:
+            ValueError: the shapes are not all that of the others, or the bytes not descriptors.
+                Nothing is changed then.
+        """
+        if not rows:
+            return
+        cells, mask = stored_parts(stored)
+        shape = cells.shape[1:]
         with self._lock:
             if self._blocks and self._blocks[0].cells.shape[1:] != shape:
                 wanted = self._blocks[0].cells.shape[1:]
                 raise ValueError(f"the index holds descriptors of shape {wanted}, not {shape}")
-            if descriptor.mask.shape != shape[:2]:
-                raise ValueError("the descriptor's mask does not fit its cells")
-            cells = half_precision(descriptor.cells)
-            mask = np.round(descriptor.mask * MASK_SCALE).astype(np.uint8)
-            self._remove(template_id)
-            if not self._blocks or self._blocks[-1].full:
-                self._blocks.append(Block.empty(self.rows_a_block or rows_a_block(shape), shape))
-            tail = self._blocks[-1]
-            tail.append(Row(template_id, person_id, int(finger)), cells, mask)
-            self._places[template_id] = (len(self._blocks) - 1, len(tail.rows) - 1)
-            if tail.full:
-                self._blocks[-1] = tail.ready()
+            for row in rows:
+                self._remove(row.template_id)
+            done = 0
+            while done < len(rows):
+                done += self._append(rows[done:], cells[done:], mask[done:])
 
     def remove(self, template_id: str) -> bool:
         """Remove a template; False where there is none of that id."""
@@ -85,6 +95,22 @@ class TemplateIndex:
         with self._lock:
             snapshot = Snapshot(tuple(self._blocks), len(self._places))
         return best_hits(snapshot, probe, limit, params, len(snapshot) >= self.bounded_from)
+
+    def _append(
+        self, rows: Sequence[Row], cells: NDArray[np.float16], mask: NDArray[np.uint8]
+    ) -> int:
+        """Add as many as the last block takes; how many."""
+        if not self._blocks or self._blocks[-1].full:
+            shape = cells.shape[1:]
+            self._blocks.append(Block.empty(self.rows_a_block or rows_a_block(shape), shape))
+        block, tail = len(self._blocks) - 1, self._blocks[-1]
+        first = len(tail.rows)
+        taken = tail.extend(rows, cells, mask)
+        for place, row in enumerate(rows[:taken], first):
+            self._places[row.template_id] = (block, place)
+        if tail.full:
+            self._blocks[-1] = tail.ready()
+        return taken
 
     def _remove(self, template_id: str) -> bool:
         place = self._places.pop(template_id, None)

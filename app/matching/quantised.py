@@ -9,6 +9,7 @@ by Cauchy and Schwarz, and <p', r'> is a product of whole numbers, computed with
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -48,6 +49,16 @@ class Quantised:
         steps = np.rint(rows / size[:, None]).astype(np.int8)
         norm = lengths(rows)
         return cls(steps, size, norm, lengths(rows - steps * size[:, None]) + CARE * norm)
+
+    @classmethod
+    def joined(cls, parts: Sequence[Quantised]) -> Quantised:
+        """The rows of several, one after the other."""
+        return cls(
+            np.concatenate([part.steps for part in parts]),
+            np.concatenate([part.size for part in parts]),
+            np.concatenate([part.norm for part in parts]),
+            np.concatenate([part.lost for part in parts]),
+        )
 
     def with_row(self, row: int, one: Quantised) -> Quantised:
         """A copy in which a row is another's first."""

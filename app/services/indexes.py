@@ -14,19 +14,20 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from itertools import islice
+from collections.abc import Callable, Collection, Iterable, Sequence
 from threading import Lock
 
 from app.core.params import Matching
 from app.core.ports import Store, Transaction
-from app.core.records import Change, ReferenceTemplate
+from app.core.records import StoredDescriptor, Stretch
 from app.core.types import Probe
+from app.matching.block import Row
 from app.matching.index import TemplateIndex
 from app.matching.search import Hit
 from app.services.kinship import enrolled_first
 
-LOAD_BATCH = 500
+LOAD_BATCH = 2_000
+"""Changes that are followed at once, most templates are of two."""
 StandsIn = Callable[[Collection[str]], bool]
 Report = Callable[[int, int], None]
 # A view of a former active model serves requests that began before a promotion, then goes.
@@ -64,53 +65,60 @@ class GalleryView:
         index = self._indexes.get(model_id)
         return index.search(probe, limit, params) if index is not None else []
 
-    def follow(self, tx: Transaction, report: Report = lambda _done, _of: None) -> None:
-        """Catch up with the transaction's state; after an error the same steps are taken again."""
-        newest = tx.templates.last_change()
-        if newest <= self._seen:
-            return
-        changes = tx.templates.changes(self._gallery, self._seen)
-        of, done = len({change.template_id for change in changes}), set[str]()
-        for batch in _batches(changes, LOAD_BATCH):
-            report(len(done), of)
-            with self._lock:  # of a batch, so that who waits for the view can share the work
-                self._take(tx, [change for change in batch if change.seq > self._seen])
-            done.update(change.template_id for change in batch)
-        with self._lock:
-            self._seen = max(self._seen, newest)
+    def follow(
+        self,
+        tx: Transaction,
+        report: Report | None = None,
+        read_ahead: Iterable[Stretch] = (),
+    ) -> None:
+        """Catch up with the transaction's state; after an error the same steps are taken again.
 
-    def _take(self, tx: Transaction, changes: Sequence[Change]) -> None:
-        """Bring the templates of changes after those seen to this transaction's state, each change
-        by itself: a later one is only known to whoever looks later.
+        Args:
+            report: told (templates in memory, templates in the gallery) every now and then.
+            read_ahead: the history from its beginning, as far as somebody has read it already.
         """
-        if not changes:
-            return
-        removed = {change.template_id: change.removed for change in changes}
-        self._apply(tx, [template_id for template_id, gone in removed.items() if not gone])
-        for template_id in (template_id for template_id, gone in removed.items() if gone):
+        newest = tx.templates.last_change()
+        of = tx.templates.count(self._gallery) if report and newest > self._seen else 0
+        for stretch in read_ahead:
+            if report:
+                report(len(self), of)
+            with self._lock:
+                if self._seen < stretch.upto:
+                    self._take(stretch)
+        while self._seen < newest:
+            if report:
+                report(len(self), of)
+            with self._lock:  # of a batch, so that who waits for the view can share the work
+                if self._seen < newest:
+                    self._take(tx.templates.catch_up(self._gallery, self._seen, LOAD_BATCH))
+
+    def _take(self, stretch: Stretch) -> None:
+        """Bring the templates that changed to the state in which they were found."""
+        for template_id in stretch.changed:
             self._drop(template_id)
-        self._seen = changes[-1].seq
+        known: dict[str, list[StoredDescriptor]] = defaultdict(list)
+        for descriptor in stretch.descriptors:
+            known[descriptor.template_id].append(descriptor)
+        by_model: dict[str, list[StoredDescriptor]] = defaultdict(list)
+        for of_one in known.values():
+            chosen = of_one[0] if len(of_one) == 1 else self._chosen(of_one)
+            by_model[chosen.model_id].append(chosen)
+        for model_id, chosen_ones in by_model.items():
+            self._put(model_id, chosen_ones)
+        self._seen = stretch.upto
 
-    def _apply(self, tx: Transaction, template_ids: Sequence[str]) -> None:
-        known: dict[str, dict[str, ReferenceTemplate]] = defaultdict(dict)
-        for reference in tx.templates.references(template_ids):
-            known[reference.template.id][reference.model_id] = reference
-        for template_id in template_ids:
-            self._drop(template_id)
-            if template_id in known:
-                self._put(self._chosen(known[template_id]))
+    def _chosen(self, of_one: Sequence[StoredDescriptor]) -> StoredDescriptor:
+        others = [one for one in of_one if one.model_id != self._active]
+        active = [one for one in of_one if one.model_id == self._active]
+        if active and (not others or self._stands_in([one.model_id for one in others])):
+            return active[0]
+        return enrolled_first(others)[0]
 
-    def _chosen(self, descriptors: dict[str, ReferenceTemplate]) -> ReferenceTemplate:
-        active = descriptors.pop(self._active, None)
-        if active is not None and (not descriptors or self._stands_in(descriptors)):
-            return active
-        return enrolled_first(descriptors.values())[0]
-
-    def _put(self, reference: ReferenceTemplate) -> None:
-        template = reference.template
-        index = self._indexes.setdefault(reference.model_id, TemplateIndex())
-        index.add(template.id, template.person_id, template.finger, reference.descriptor)
-        self._model_of[template.id] = reference.model_id
+    def _put(self, model_id: str, descriptors: Sequence[StoredDescriptor]) -> None:
+        index = self._indexes.setdefault(model_id, TemplateIndex())
+        rows = [Row(one.template_id, one.person_id, one.finger) for one in descriptors]
+        index.add_stored(rows, [one.data for one in descriptors])
+        self._model_of.update((one.template_id, model_id) for one in descriptors)
 
     def _drop(self, template_id: str) -> None:
         model_id = self._model_of.pop(template_id, None)
@@ -149,16 +157,19 @@ class SearchIndexes:
         gallery: str,
         active: str,
         stands_in: StandsIn = lambda _: True,
-        report: Report = lambda _done, _of: None,
+        report: Report | None = None,
+        *,
+        read_ahead: Iterable[Stretch] = (),
     ) -> GalleryView:
         """The gallery as it is in this transaction; the first use loads it whole.
 
         Args:
             stands_in: whether the active model may decide over a template that these others know.
-            report: told (done, of) templates that changed; may raise to stop.
+            report: told (templates in memory, templates in the gallery); may raise to stop.
+            read_ahead: see ``GalleryView.follow``.
         """
         found = self._held(gallery, active, stands_in)
-        found.follow(tx, report)
+        found.follow(tx, report, read_ahead)
         return found
 
     def refresh(self, gallery: str) -> None:
@@ -191,9 +202,3 @@ class SearchIndexes:
             if (gallery, active) not in self._views:
                 self._views[gallery, active] = GalleryView(gallery, active, stands_in)
             return self._views[gallery, active]
-
-
-def _batches(items: Iterable[Change], size: int) -> Iterator[list[Change]]:
-    rest = iter(items)
-    while batch := list(islice(rest, size)):
-        yield batch

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
+from typing import TypeVar
 
 from app.core.ports import LiveModels, LoadedModel
-from app.core.records import ReferenceTemplate
+from app.core.records import ReferenceTemplate, StoredDescriptor
+
+Known = TypeVar("Known", ReferenceTemplate, StoredDescriptor)
 
 
 def may_stand_in(models: LiveModels, model: LoadedModel, known_under: Collection[str]) -> bool:
@@ -29,7 +32,7 @@ def may_take_over(models: LiveModels, model: LoadedModel, known_under: Collectio
     return model.kind in kinds or (None in kinds and not model.of_pictures)
 
 
-def enrolled_first(descriptors: Iterable[ReferenceTemplate]) -> list[ReferenceTemplate]:
+def enrolled_first(descriptors: Iterable[Known]) -> list[Known]:
     """One template's descriptors in the order in which they are taken where the active model has
     none: of the enrolled sample before those of a probe, then the model with the greatest id.
 

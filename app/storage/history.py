@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import sqlalchemy as sa
 
 from app.core.records import Change
@@ -46,6 +48,21 @@ class History:
     def last(self) -> int:
         """Sequence number of the newest change, 0 where there is none."""
         return self._connection.scalar(sa.select(sa.func.max(changes.c.seq))) or 0
+
+    def upto(self, gallery: str, seq: int, limit: int) -> int:
+        """Where so many of a gallery's changes after ``seq`` end: with the newest of all galleries
+        where there are not so many."""
+        some = sa.select(changes.c.seq).where(changes.c.gallery == gallery, changes.c.seq > seq)
+        some_seq = some.order_by(changes.c.seq).limit(limit).subquery().c.seq
+        found = self._connection.execute(sa.select(sa.func.count(), sa.func.max(some_seq))).one()
+        return int(found[1]) if found[0] == limit else self.last()
+
+    def bounds(self, gallery: str, limit: int) -> Iterator[int]:
+        """Where stretches of so many changes of a gallery end, from the beginning to the newest."""
+        seq, newest = 0, self.last()
+        while seq < newest:
+            seq = self.upto(gallery, seq, limit)
+            yield seq
 
     def since(self, gallery: str, seq: int) -> list[Change]:
         """A gallery's changes after ``seq``, oldest first."""

@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import sqlalchemy as sa
 
 from app.core.errors import WhorlError
-from app.core.records import ReferenceTemplate, StoredImage, Template
-from app.core.types import Descriptor
-from app.storage.tables import descriptors, images, key_slots, persons, record_of, templates
-from app.storage.vault import Vault
+from app.core.records import ReferenceTemplate, StoredDescriptor, StoredImage, Stretch, Template
+from app.core.types import Descriptor, stored_shape
+from app.storage.tables import (
+    changes,
+    descriptors,
+    images,
+    key_slots,
+    persons,
+    record_of,
+    templates,
+)
+from app.storage.vault import Label, Vault
 
 _IDS_A_QUERY = 200
+
+PassOver = Callable[[Label, Exception], None]
 
 
 class Sealed:
@@ -71,6 +82,34 @@ class Sealed:
                 if reference is not None:
                     yield reference
 
+    def changed(
+        self, gallery: str, since: int, upto: int, pass_over: PassOver | None = None
+    ) -> Stretch:
+        """The templates of a gallery with changes after ``since`` up to ``upto``, and all their
+        descriptors.
+
+        Args:
+            pass_over: told of a descriptor that cannot be opened, and why; logs it once by default.
+        """
+        pass_over = pass_over or self._vault.tell_of
+        rows = self._connection.execute(_CHANGED, {"name": gallery, "since": since, "upto": upto})
+        changed: dict[str, None] = {}
+        found: list[StoredDescriptor] = []
+        unseal = self._vault.opener()
+        for template_id, person_id, finger, model_id, of_probe, sealed, wrapped_key in rows.all():
+            changed[template_id] = None
+            if sealed is None or wrapped_key is None:  # it is gone, or has no descriptor
+                continue
+            label = ("descriptor", template_id, model_id)
+            try:
+                data = unseal(wrapped_key, (gallery, person_id), label, sealed)
+                stored_shape(data)
+            except (WhorlError, ValueError) as error:
+                pass_over(label, error)
+                continue
+            found.append(StoredDescriptor(template_id, person_id, finger, model_id, of_probe, data))
+        return Stretch(upto, list(changed), found)
+
     def _reference(self, row: sa.Row[tuple[object, ...]]) -> ReferenceTemplate | None:
         template = record_of(Template, row)
         label = ("descriptor", template.id, row.model_id)
@@ -116,6 +155,41 @@ _REFERENCES = (
     .where(templates.c.id.in_(sa.bindparam("ids", expanding=True)))
     .order_by(descriptors.c.model_id)
 )
+
+
+def _changed() -> sa.Select[tuple[Any, ...]]:
+    """What a search index needs of the templates with changes in a stretch of the history; nothing
+    but the id of those that are gone or have no descriptor.
+    """
+    some = (
+        sa.select(changes.c.template_id)
+        .where(
+            changes.c.gallery == sa.bindparam("name"),
+            changes.c.seq > sa.bindparam("since"),
+            changes.c.seq <= sa.bindparam("upto"),
+        )
+        .distinct()
+        .subquery()
+    )
+    return (
+        sa.select(
+            some.c.template_id,
+            templates.c.person_id,
+            templates.c.finger,
+            descriptors.c.model_id,
+            descriptors.c.of_probe,
+            descriptors.c.sealed,
+            key_slots.c.wrapped_key,
+        )
+        .select_from(some)
+        .outerjoin(templates, templates.c.id == some.c.template_id)
+        .outerjoin(descriptors, descriptors.c.template_id == templates.c.id)
+        .outerjoin(persons, _of_person(sa.bindparam("name"), templates.c.person_id))
+        .outerjoin(key_slots, key_slots.c.slot == persons.c.key_slot)
+    )
+
+
+_CHANGED = _changed()
 
 
 def _owner(template: Template) -> tuple[str, str]:

@@ -22,7 +22,9 @@ from app.core.ports import (
     Replies,
     Templates,
 )
-from app.storage import checkup, sqlite
+from app.core.processors import usable_processors
+from app.core.records import Stretch
+from app.storage import ahead, checkup, sqlite
 from app.storage.aliases import SqlAliases
 from app.storage.audit import SqlAuditLog, SqlReplies
 from app.storage.calibrations import SqlCalibrations
@@ -66,12 +68,13 @@ class SqliteStore:
     threads wait their turn at a lock, processes at SQLite's own.
     """
 
-    def __init__(self, path: Path, engine: sa.Engine, vault: Vault) -> None:
+    def __init__(self, path: Path, engine: sa.Engine, master_key: bytes) -> None:
         self._path = path
+        self._master_key = master_key
         self._engine = engine
         self._reading = sqlite.for_reading(engine)
         self._writing = sqlite.for_writing(engine)
-        self._vault = vault
+        self._vault = Vault(master_key)
         self._turn = threading.Lock()
         self._log_holds_erased = False
         self._guests = threading.Condition()
@@ -87,6 +90,21 @@ class SqliteStore:
         """
         with self._inside(), sqlite.named_errors(), self._reading.begin() as connection:
             yield SqlTransaction(connection, self._vault)
+
+    @contextmanager
+    def read_ahead(self, gallery: str, limit: int) -> Iterator[Iterator[Stretch]]:
+        """The gallery's history so far in stretches of so many changes, in order, each as its
+        templates are when it is read; other processes read them while the block lasts.
+
+        May end early, and is empty where the processes would not save any time.
+        """
+        with self.read() as tx:
+            if usable_processors() < 2 or tx.templates.count(gallery) < ahead.WORTH_FROM:
+                yield iter(())
+                return
+            bounds = tx.history.bounds(gallery, limit)
+            with ahead.reading_processes(self._path, self._master_key) as submit:
+                yield ahead.read_ahead(submit, gallery, bounds, self._vault.tell_of)
 
     @contextmanager
     def write(self) -> Iterator[SqlTransaction]:
@@ -164,7 +182,7 @@ def open_store(path: Path, master_key: bytes) -> SqliteStore:
     except BaseException:
         engine.dispose()
         raise
-    return SqliteStore(path, engine, vault)
+    return SqliteStore(path, engine, master_key)
 
 
 def _make_ready(path: Path, engine: sa.Engine, vault: Vault) -> None:

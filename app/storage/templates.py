@@ -12,6 +12,7 @@ from app.core.records import (
     ComparableTemplate,
     ReferenceTemplate,
     StoredImage,
+    Stretch,
     Template,
 )
 from app.core.types import Descriptor
@@ -114,6 +115,14 @@ class SqlTemplates:
         for reference in self._sealed.references(list(found)):
             found[reference.template.id].append(reference)
         return [reference for of_one in found.values() for reference in of_one]
+
+    def catch_up(self, gallery: str, since: int, limit: int) -> Stretch:
+        """At most so many changes after ``since``, and what the templates have by now.
+
+        Damaged descriptors are left out.
+        """
+        upto = self._history.upto(gallery, since, limit)
+        return self._sealed.changed(gallery, since, upto)
 
     def trainable(self, gallery: str, minimum_quality: int) -> list[Template]:
         """Templates with a kept image, of a finger whose position is known, of persons who consent.

@@ -6,11 +6,11 @@ ciphertext (cryptographic erase, NIST SP 800-88 rev. 1 section 2.6).
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from json.encoder import encode_basestring_ascii
 from pathlib import Path
 
 from cryptography.exceptions import InvalidTag
@@ -24,6 +24,8 @@ KEY_BYTES = 32
 _NONCE_BYTES = 12
 
 Label = tuple[str, ...]
+Open = Callable[[bytes, tuple[str, str], Label, bytes], bytes]
+"""Of a wrapped key, its owner, a label and what was sealed under it; see ``Vault.open``."""
 
 
 class Vault:
@@ -58,16 +60,29 @@ class Vault:
             WhorlError: the key was wrapped by another master key (slug ``wrong_master_key``), or
                 the bytes are not what was sealed so (``store_damaged``).
         """
-        try:
-            return _decrypt(self._unwrap(wrapped_key, owner), data, (*label, *owner))
-        except (InvalidTag, ValueError) as error:
-            raise WhorlError(
-                f"What is stored as {' '.join(label)} is damaged; restore a backup or enrol again.",
-                slug="store_damaged",
-                label=label,
-            ) from error
+        return self.opener()(wrapped_key, owner, label, data)
 
-    def tell_of(self, label: Label, problem: Exception) -> None:
+    def opener(self) -> Open:
+        """The same as ``open``; unwraps a key once for all of its owner's that follow each other,
+        and is for one thread.
+        """
+        last: tuple[bytes, tuple[str, str]] | None = None
+        key = self._master
+
+        def open_next(
+            wrapped_key: bytes, owner: tuple[str, str], label: Label, data: bytes
+        ) -> bytes:
+            nonlocal last, key
+            if last != (wrapped_key, owner):
+                key, last = self._unwrap(wrapped_key, owner), (wrapped_key, owner)
+            try:
+                return _decrypt(key, data, (*label, *owner))
+            except (InvalidTag, ValueError) as error:
+                raise _damaged(label) from error
+
+        return open_next
+
+    def tell_of(self, label: Label, problem: Exception | str) -> None:
         """Log that something cannot be used, once as long as the process runs."""
         if label not in self._told:
             self._told.add(label)
@@ -153,7 +168,15 @@ def _decrypt(key: AESGCM, sealed: bytes, bound: Sequence[str]) -> bytes:
 
 def _associated(bound: Sequence[str]) -> bytes:
     """Associated data: JSON, so that no two lists of parts run together."""
-    return json.dumps(bound).encode()
+    return f"[{', '.join(map(encode_basestring_ascii, bound))}]".encode()
+
+
+def _damaged(label: Label) -> WhorlError:
+    return WhorlError(
+        f"What is stored as {' '.join(label)} is damaged; restore a backup or enrol again.",
+        slug="store_damaged",
+        label=label,
+    )
 
 
 def _another_key() -> WhorlError:

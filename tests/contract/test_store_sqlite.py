@@ -130,7 +130,11 @@ def test_templates_and_images_are_unreadable_on_disk(
 
 
 def test_sealed_bytes_of_another_template_do_not_open(
-    store: SqliteStore, path: Path, make: Make, caplog: pytest.LogCaptureFixture
+    store: SqliteStore,
+    path: Path,
+    make: Make,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     make.enrolled(store, "anna", "t1", "t2", image=b"x")
     make.enrolled(store, "bert", "t3")
@@ -144,6 +148,14 @@ def test_sealed_bytes_of_another_template_do_not_open(
         for _ in range(2):  # the damaged one is passed over, and told of once
             found = tx.templates.references(["t1", "t2", "t3"])
             assert {ref.template.id for ref in found} == {"t1", "t3"}
+        ((_, changed, stored),) = [tx.templates.catch_up("default", 0, 100)]
+        assert sorted(changed) == ["t1", "t2", "t3"]
+        assert {one.template_id for one in stored} == {"t1", "t3"}
+    with monkeypatch.context() as patch:
+        patch.setattr("app.storage.ahead.WORTH_FROM", 1)
+        patch.setattr("app.storage.store.usable_processors", lambda: 2)
+        with store.read_ahead("default", 100) as stretches:
+            assert [sorted(part.descriptors) for part in stretches] == [sorted(stored)]
     assert [line.split(":")[0] for line in caplog.messages] == [
         "descriptor of template t2 is passed over"
     ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -11,7 +11,7 @@ import pytest
 
 from app.core.errors import ModelRefused
 from app.core.ports import LoadedModel, Store
-from app.core.records import ImagePolicy, ModelAlias, ReferenceTemplate
+from app.core.records import ImagePolicy, ModelAlias, StoredDescriptor
 from app.imaging.decode import ImageLimits
 from app.inference.live import LoadedModels
 from app.services import galleries, persons, reembed
@@ -257,9 +257,9 @@ def test_no_search_waits_for_its_index(service: Service, monkeypatch: pytest.Mon
     filled: list[str] = []
     put = GalleryView._put
 
-    def noted(self: GalleryView, reference: ReferenceTemplate) -> None:
-        filled.append(reference.model_id)
-        put(self, reference)
+    def noted(self: GalleryView, model_id: str, found: Sequence[StoredDescriptor]) -> None:
+        filled.extend(model_id for _ in found)
+        put(self, model_id, found)
 
     monkeypatch.setattr(GalleryView, "_put", noted)
     enrol(service.ctx, "ada", 1, gallery=KEPT)

@@ -81,7 +81,7 @@ def test_an_interrupted_catch_up_is_taken_again(
     ctx: Recognition, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     enrol(ctx, "ada", 1, 3)
-    real, calls = TemplateIndex.add, iter([True, False])
+    real, calls = TemplateIndex.add_stored, iter([True, False])
 
     def failing(index: TemplateIndex, *args: object) -> None:
         real(index, *args)  # type: ignore[arg-type]
@@ -89,7 +89,8 @@ def test_an_interrupted_catch_up_is_taken_again(
             raise MemoryError
 
     with monkeypatch.context() as patch:
-        patch.setattr(TemplateIndex, "add", failing)
+        patch.setattr(indexes, "LOAD_BATCH", 2)  # changes, of a template each
+        patch.setattr(TemplateIndex, "add_stored", failing)
         with pytest.raises(MemoryError):
             identify(ctx, ACTOR, asked(1))
     assert identify(ctx, ACTOR, asked(1)).gallery_size == 2

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from app.core.errors import ModelRefused, Overloaded
-from app.services import galleries
+from app.services import galleries, persons
 from app.services.context import Recognition
 from app.services.indexes import GalleryView, SearchIndexes
 from app.services.load_galleries import GalleryLoading
@@ -55,6 +55,25 @@ def test_it_is_told_how_far_it_is_and_how_long_it_takes(
     assert told == [f"gallery default: {n} of 5 templates in memory" for n in (0, 2, 4)]
 
 
+def test_other_processes_read_ahead_of_the_loading(
+    ctx: Recognition, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.storage.ahead.WORTH_FROM", 1)
+    monkeypatch.setattr("app.storage.store.usable_processors", lambda: 2)
+    monkeypatch.setattr("app.services.load_galleries.LOAD_BATCH", 2)
+    enrol(ctx, "ada", 1, 3)
+    enrol(ctx, "bob", 2)
+    fresh = twin(ctx)
+    loading = loading_of(fresh)
+    with monkeypatch.context() as patch:  # nothing is left to be read by this process
+        patch.setattr("app.storage.templates.SqlTemplates.catch_up", None)
+        loading.run()
+    assert loading.detail == "3 templates loaded at the start"
+    assert found(fresh, 2) == ["bob"]
+    persons.delete_person(fresh, ACTOR, "default", "ada")
+    assert found(fresh, 1) == []
+
+
 def test_the_loading_ends_with_the_service(ctx: Recognition) -> None:
     enrol(ctx, "ada", 1)
     fresh = twin(ctx)
@@ -77,9 +96,9 @@ def test_a_model_that_comes_into_service_meanwhile_is_loaded_for_too(
     fresh = twin(ctx)
     view = SearchIndexes.view
 
-    def promoting(*args: Any) -> GalleryView:
+    def promoting(*args: Any, **named: Any) -> GalleryView:
         models.active_id = "model-b"
-        return view(*args)
+        return view(*args, **named)
 
     monkeypatch.setattr(SearchIndexes, "view", promoting)
     loading_of(fresh).run()
@@ -104,7 +123,7 @@ def test_what_cannot_be_loaded_holds_nothing_up(
     enrol(ctx, "ada", 1)
     fresh = twin(ctx)
 
-    def failing(*_: object) -> None:
+    def failing(*_: object, **__: object) -> None:
         raise error
 
     with monkeypatch.context() as patch:

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from app.core.params import MatchingParams
 from app.core.types import Descriptor, FloatArray, Probe
+from app.matching.block import Row
 from app.matching.index import TemplateIndex
 from app.matching.score import compare
 from app.matching.search import Hit
@@ -157,3 +158,30 @@ def test_searches_beside_removals_never_see_a_torn_template() -> None:
         assert all(hit.score == expected[hit.person_id] for hit in hits)
     writer.join()
     assert len(index) == 10
+
+
+def test_stored_forms_are_added_at_once_as_one_by_one() -> None:
+    rows = [Row(f"t{n}", f"p{n}", n) for n in range(11)]
+    one_by_one, at_once = TemplateIndex(rows_a_block=4), TemplateIndex(rows_a_block=4)
+    for index in (one_by_one, at_once):
+        index.add("t3", "before", 1, descriptor(99))
+    for n, row in enumerate(rows):
+        one_by_one.add(*row, descriptor(n))
+    at_once.add_stored(rows, [descriptor(n).to_bytes() for n in range(11)])
+    at_once.add_stored([], [])
+    assert len(at_once) == len(one_by_one) == 11
+    probe = as_probe(descriptor(3))
+    assert at_once.search(probe, 20, PARAMS) == one_by_one.search(probe, 20, PARAMS)
+
+
+def test_stored_forms_of_another_shape_change_nothing() -> None:
+    index = TemplateIndex()
+    index.add("t0", "anna", 1, descriptor(1))
+    good = descriptor(1)
+    wide = Descriptor(np.zeros((3, 2, 3), np.float32), np.zeros((3, 2), np.float32)).to_bytes()
+    short = Descriptor(good.cells[:2], good.mask[:2]).to_bytes()
+    rows = [Row("t0", "bert", 1), Row("t1", "bert", 1)]
+    for stored in ([good.to_bytes(), short], [good.to_bytes(), wide], [wide, wide], [b"", b""]):
+        with pytest.raises(ValueError, match=r"shape|header"):
+            index.add_stored(rows, stored)
+    assert [hit.person_id for hit in index.search(as_probe(good), 3, PARAMS)] == ["anna"]

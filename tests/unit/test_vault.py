@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import stat
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -11,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.core.errors import WhorlError
-from app.storage.vault import Vault, load_or_create_master_key
+from app.storage.vault import Vault, _associated, load_or_create_master_key
 
 VAULT = Vault(bytes(range(32)))
 OTHER = Vault(bytes(range(1, 33)))
@@ -124,3 +125,26 @@ def test_a_file_that_holds_no_key_is_refused(tmp_path: Path, content: bytes) -> 
         load_or_create_master_key(path)
     assert caught.value.slug == "wrong_master_key"
     assert path.read_bytes() == content
+
+
+def test_an_opener_tells_owners_apart() -> None:
+    ada, bob = ("default", "ada"), ("default", "bob")
+    keys = {owner: VAULT.new_key(owner) for owner in (ada, bob)}
+    unseal = VAULT.opener()
+    for owner in (ada, ada, bob, ada):
+        sealed = VAULT.seal(keys[owner], owner, LABEL, owner[1].encode())
+        assert unseal(keys[owner], owner, LABEL, sealed) == owner[1].encode()
+        assert VAULT.open(keys[owner], owner, LABEL, sealed) == owner[1].encode()
+    with pytest.raises(WhorlError) as caught:
+        unseal(keys[ada], bob, LABEL, sealed)
+    assert caught.value.slug == "wrong_master_key"
+    with pytest.raises(WhorlError) as caught:
+        unseal(keys[ada], ada, LABEL, sealed[:-1])
+    assert caught.value.slug == "store_damaged"
+    assert unseal(keys[ada], ada, LABEL, sealed) == b"ada"
+
+
+@given(parts=st.lists(st.text(), max_size=4))
+def test_what_a_seal_is_bound_to_is_written_as_json(parts: list[str]) -> None:
+    # Stores that were written before must open.
+    assert _associated(parts) == json.dumps(parts).encode()
