@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partialmethod
 from pathlib import Path
 
 import pytest
@@ -58,6 +59,18 @@ def quick_recipes(monkeypatch: pytest.MonkeyPatch) -> None:
     from tests.fakes.picture_training import add_recipes
 
     add_recipes(monkeypatch)
+
+
+@pytest.fixture
+def uncompiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fits step by step in Python: to make a graph of a step takes longer than a dozen steps.
+
+    That graphs compute the same is the affair of Keras; the tests of the fits themselves make them.
+    """
+    import keras
+
+    step_by_step = partialmethod(keras.Model.compile, run_eagerly=True)
+    monkeypatch.setattr(keras.Model, "compile", step_by_step)
 
 
 @pytest.fixture
