@@ -78,3 +78,5 @@ def unseen(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the contact sheets, which take half of the time of so small a training."""
     monkeypatch.setattr("app.learning.siamese.train.picture_sheets", lambda *_: {})
     monkeypatch.setattr("app.learning.train.print_sheets", lambda *_: {})
+    monkeypatch.setattr("app.services.run_recipe.picture_sheets", lambda *_: {})
+    monkeypatch.setattr("app.services.run_recipe.test_sheets", lambda *_: ())
