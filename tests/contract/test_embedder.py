@@ -185,28 +185,28 @@ def test_a_full_queue_is_said_at_once() -> None:
 
 def test_who_has_waited_too_long_is_refused_and_costs_the_others_nothing() -> None:
     gated = Gated()
-    batcher = MicroBatcher(gated, deadline_s=0.2)
+    batcher = MicroBatcher(gated, deadline_s=0.5)
 
     def attempt(seconds_before: float) -> int:
         watch = Stopwatch()
         with watch.stage("queue"):
             time.sleep(seconds_before)
         with watch.stage("prepare"):
-            time.sleep(0.25)  # work is no wait
+            time.sleep(0.55)  # work is no wait
         with watch.stage("embed"):
             return len(batcher.embed(samples()[:1]))
 
     with ThreadPoolExecutor(4) as pool:
         first = pool.submit(attempt, 0.0)
         assert gated.entered.wait(WAIT_S)
-        late = pool.submit(attempt, 0.15)
+        late = pool.submit(attempt, 0.4)
         waiting(batcher, 1)
-        time.sleep(0.1)
+        time.sleep(0.2)
         timely = pool.submit(attempt, 0.0)
         waiting(batcher, 2)
         gated.gate.set()
         assert (first.result(WAIT_S), timely.result(WAIT_S)) == (1, 1)
-        with pytest.raises(Overloaded, match=r"0\.2 s"):
+        with pytest.raises(Overloaded, match=r"0\.5 s"):
             late.result(WAIT_S)
     batcher.close()
 

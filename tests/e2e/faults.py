@@ -44,7 +44,7 @@ class LiveJob:
         while not done(found := self.now()):
             assert found["state"] not in ENDED, self.told(found)
             assert time.monotonic() < deadline, self.told(found)
-            time.sleep(0.1)
+            time.sleep(0.2)
         return found
 
     def ended(self, seconds: float) -> dict[str, Any]:
@@ -61,7 +61,7 @@ class LiveJob:
         deadline = time.monotonic() + seconds
         while self.log().count(words) < times:
             assert time.monotonic() < deadline, self.log()
-            time.sleep(0.002)
+            time.sleep(0.01)
 
     def told(self, job: dict[str, Any]) -> str:
         """All that is known of the job, for a test that fails."""
@@ -78,7 +78,7 @@ class LiveJob:
         deadline = time.monotonic() + seconds
         while (found := self.now())["attempt"] < attempt and found["state"] not in ENDED:
             assert time.monotonic() < deadline, self.told(found)
-            time.sleep(0.1)
+            time.sleep(0.2)
         return found
 
     def taken_up_again(self, attempt: int) -> None:
@@ -159,7 +159,7 @@ def asked_all_the_time(live: LiveService, *paths: str) -> Iterator[None]:
 
     def ask() -> None:
         with live.client() as client:
-            while not stopping.wait(0.1):
+            while not stopping.wait(0.25):
                 for path in paths:
                     try:
                         status = client.get(path).status_code

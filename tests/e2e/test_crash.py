@@ -27,7 +27,7 @@ def test_kill_of_the_api_in_a_burst_of_enrolments_loses_none(
 ) -> None:
     acknowledged: list[str] = []
     with LiveService(tmp_path / "home") as live:
-        for burst in range(3):
+        for burst in range(2):
             _burst_and_kill(live, burst, prints, acknowledged)
             live.start()
         assert len(acknowledged) > 10

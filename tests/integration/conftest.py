@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partialmethod
 from pathlib import Path
 
 import pytest
@@ -61,7 +62,21 @@ def quick_recipes(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
+def uncompiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fits step by step in Python: to make a graph of a step takes longer than a dozen steps.
+
+    That graphs compute the same is the affair of Keras; the tests of the fits themselves make them.
+    """
+    import keras
+
+    step_by_step = partialmethod(keras.Model.compile, run_eagerly=True)
+    monkeypatch.setattr(keras.Model, "compile", step_by_step)
+
+
+@pytest.fixture
 def unseen(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the contact sheets, which take half of the time of so small a training."""
     monkeypatch.setattr("app.learning.siamese.train.picture_sheets", lambda *_: {})
     monkeypatch.setattr("app.learning.train.print_sheets", lambda *_: {})
+    monkeypatch.setattr("app.services.run_recipe.picture_sheets", lambda *_: {})
+    monkeypatch.setattr("app.services.run_recipe.test_sheets", lambda *_: ())

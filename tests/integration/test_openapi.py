@@ -23,7 +23,7 @@ from tests.fakes.api import Api, running_api
 from tests.fakes.print_archives import drawn_prints, zip_bytes
 from tests.fakes.prints import print_png
 
-EXAMPLES = 12
+EXAMPLES = 8
 CHECKS = [
     not_a_server_error,
     status_code_conformance,

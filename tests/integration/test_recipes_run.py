@@ -15,6 +15,8 @@ from app.core.json_ready import json_ready
 from app.evaluation.run_record import RunRecord
 from app.learning.recipe_book import find_recipe
 
+pytestmark = pytest.mark.usefixtures("uncompiled")
+
 SHEETS = {
     "samples.png", "genuine-pairs.png", "impostor-pairs.png", "test-genuine-pairs.png",
     "test-impostor-pairs.png",
@@ -90,6 +92,7 @@ def test_the_page_tells_of_the_run(ran: tuple[Path, Result]) -> None:
     assert f"written: {folder / 'recipes.md'}" in result.stderr
 
 
+@pytest.mark.usefixtures("unseen")
 def test_a_run_is_not_made_twice_unless_its_recipe_has_changed(ran: tuple[Path, Result]) -> None:
     folder, _ = ran
     path = record_path(folder)
@@ -104,6 +107,7 @@ def test_a_run_is_not_made_twice_unless_its_recipe_has_changed(ran: tuple[Path, 
     assert RunRecord.read(path).recipe["schedule"]["learning_rate"] == 0.001
 
 
+@pytest.mark.usefixtures("unseen")
 def test_a_run_cut_short_is_made_again_where_it_may_go_further(tmp_path: Path) -> None:
     run_stripes(tmp_path, "--epochs", 1)
     assert "kept, 1 of 500 epochs" in run_stripes(tmp_path, "--epochs", 1).stderr
@@ -111,6 +115,7 @@ def test_a_run_cut_short_is_made_again_where_it_may_go_further(tmp_path: Path) -
     assert len(RunRecord.read(record_path(tmp_path)).epochs) == 2
 
 
+@pytest.mark.usefixtures("unseen")
 def test_a_record_that_cannot_be_read_ends_no_other_run(tmp_path: Path) -> None:
     broken = record_path(tmp_path).with_name("stripes-original-2.json")
     broken.parent.mkdir(parents=True)

@@ -15,6 +15,8 @@ from app.core.json_ready import json_ready
 from app.evaluation.run_record import RunRecord
 from app.learning.siamese.originals import STRIPES_ORIGINAL
 
+pytestmark = pytest.mark.usefixtures("uncompiled")
+
 
 def recipes(*arguments: object) -> Result:
     return CliRunner().invoke(app, ["recipes", *(str(argument) for argument in arguments)])

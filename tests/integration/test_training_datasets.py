@@ -35,7 +35,7 @@ from tests.fakes.recognition import ACTOR
 from tests.fakes.training import TINY, grow_here, serve, stored, work
 
 # A training compiles dozens of graphs; a busy machine takes its time over that.
-pytestmark = pytest.mark.timeout(600)
+pytestmark = [pytest.mark.timeout(600), pytest.mark.usefixtures("uncompiled")]
 
 
 @pytest.fixture(autouse=True)

@@ -36,7 +36,7 @@ from tests.fakes.training import TINY, alias, grow_here, serve, stored, work
 from tests.small_model import shipped_id
 
 # A training compiles dozens of graphs; a busy machine takes its time over that.
-pytestmark = pytest.mark.timeout(600)
+pytestmark = [pytest.mark.timeout(600), pytest.mark.usefixtures("uncompiled")]
 
 EPOCHS = 5
 
@@ -152,6 +152,7 @@ def work_watched(
         replace(worker, handlers={"train": watched}).run_one()
 
 
+@pytest.mark.usefixtures("unseen")
 def test_a_worker_that_is_stopped_goes_on_where_it_was(settings: Settings, home: Home) -> None:
     job_id = order(settings, home)
     phases: list[str] = []
@@ -186,6 +187,7 @@ def test_a_worker_that_is_stopped_goes_on_where_it_was(settings: Settings, home:
     assert not (settings.home / "work" / job_id).exists()
 
 
+@pytest.mark.usefixtures("unseen")
 def test_a_cancelled_training_publishes_nothing(settings: Settings, home: Home) -> None:
     job_id = order(settings, home)
     with open_worker(settings, threading.Event()) as worker:
@@ -254,6 +256,7 @@ def test_samples_for_another_model_cannot_align_a_folder(tmp_path: Path) -> None
     assert caught.value.slug == "no_labelled_images"
 
 
+@pytest.mark.usefixtures("unseen")
 def test_another_kind_of_model_is_compared_with_on_its_own_terms(
     settings: Settings, shipped_models: Path
 ) -> None:

@@ -17,7 +17,7 @@ from app.services.training_spec import TrainingSpec
 from app.settings import Settings
 from tests.fakes.picture_training import FILES, own_archive, own_folder, tools_of, train
 
-pytestmark = [pytest.mark.timeout(600), pytest.mark.usefixtures("quick_recipes")]
+pytestmark = [pytest.mark.timeout(600), pytest.mark.usefixtures("quick_recipes", "uncompiled")]
 
 
 def test_the_original_is_trained_and_told_what_is_wrong_with_it(

@@ -13,7 +13,7 @@ from app.core.errors import InvalidInput
 from app.settings import Settings
 from tests.fakes.picture_training import champion, own_folder, train
 
-pytestmark = [pytest.mark.timeout(600), pytest.mark.usefixtures("quick_recipes")]
+pytestmark = [pytest.mark.timeout(600), pytest.mark.usefixtures("quick_recipes", "uncompiled")]
 
 
 @pytest.mark.usefixtures("unseen")

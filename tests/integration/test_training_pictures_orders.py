@@ -35,7 +35,7 @@ from tests.fakes.picture_training import FILES, QUICK_STRIPES, brought, stripe_p
 from tests.fakes.training import serve, stored, work
 from tests.small_model import shipped_id
 
-pytestmark = [pytest.mark.timeout(600), pytest.mark.usefixtures("quick_recipes")]
+pytestmark = [pytest.mark.timeout(600), pytest.mark.usefixtures("quick_recipes", "uncompiled")]
 
 
 def whorl(*arguments: object) -> Result:

@@ -20,7 +20,7 @@ from tests.fakes.print_archives import drawn_prints, zip_bytes
 from tests.fakes.recognition import ACTOR
 from tests.small_model import shipped_id
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = [pytest.mark.timeout(600), pytest.mark.usefixtures("uncompiled")]
 
 
 @pytest.fixture

@@ -202,10 +202,10 @@ def test_pgm_of_any_greatest_value(max_value: int) -> None:
 
 
 def test_bomb_is_refused_at_once() -> None:
-    start = time.perf_counter()
+    start = time.process_time()
     assert refusal(png_of_size(30_000, 30_000)).slug == "image_too_large"
     assert refusal(png_of_size(6_000, 6_000)).slug == "image_too_large"
-    assert time.perf_counter() - start < 0.5
+    assert time.process_time() - start < 0.5
 
 
 def test_limits() -> None:

@@ -203,13 +203,13 @@ def test_whoever_lost_the_job_hears_of_it_at_work(store: Store) -> None:
 
 def test_long_silent_work_keeps_its_lease(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     for module in ("app.worker.heartbeat", "app.worker.loop"):
-        monkeypatch.setattr(f"{module}.LEASE_MS", 600)
+        monkeypatch.setattr(f"{module}.LEASE_MS", 1500)
 
     def handle(job: Job, sink: Sink) -> Finish:
         first = stored(store).lease_until_ms
-        time.sleep(1.5)  # says nothing
+        time.sleep(2.5)  # says nothing
         with store.write() as tx:
-            assert tx.jobs.claim("w2", ["train"], now_ms(), 600) is None
+            assert tx.jobs.claim("w2", ["train"], now_ms(), 1500) is None
         prolonged = stored(store).lease_until_ms
         assert first is not None
         assert prolonged is not None
