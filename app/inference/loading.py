@@ -17,11 +17,12 @@ from app.core.ports import LoadedModel
 from app.core.types import FloatArray
 from app.inference.batcher import MicroBatcher
 from app.inference.embedder import BUCKETS, CompiledEmbedder
-from app.inference.pose import CompiledPose
+from app.inference.pose import PoseNetwork
 from app.networks.device import Device
 from app.networks.folded import folded
 from app.networks.forward import inference_function
 from app.networks.golden import GOLDEN_TOLERANCE, golden_tolerance
+from app.networks.pose import rows_in_arrays
 from app.networks.restore import (
     GOLDEN,
     read_calibration,
@@ -68,15 +69,13 @@ class Loader:
         with self.device.scope():
             encoder = restore_encoder(self.registry, manifest)
             embedder = CompiledEmbedder(inference_function(encoder), preparation.shape_px)
-            pose = self._pose(manifest, preparation.shape_px)
+            pose = self._pose(manifest)
             golden = (self.registry.folder(model_id) / GOLDEN).read_bytes()
             check_golden(embedder, pose, golden)
             if isinstance(preparation, PreparationParams):
                 embedder = self._faster(model_id, encoder, embedder, golden)
             if self.warm:
                 embedder.warm()
-                if pose is not None:
-                    pose.warm()
         logger.info("model %s loaded on %s", model_id, self.device.id)
         return LoadedModel(
             model_id,
@@ -109,12 +108,12 @@ class Loader:
             return checked
         return faster
 
-    def _pose(self, manifest: Manifest, shape_px: tuple[int, int]) -> CompiledPose | None:
+    def _pose(self, manifest: Manifest) -> PoseNetwork | None:
         network = restore_pose(self.registry, manifest)
-        return None if network is None else CompiledPose(inference_function(network), shape_px)
+        return None if network is None else PoseNetwork(rows_in_arrays(network))
 
 
-def check_golden(embedder: CompiledEmbedder, pose: CompiledPose | None, golden: bytes) -> None:
+def check_golden(embedder: CompiledEmbedder, pose: PoseNetwork | None, golden: bytes) -> None:
     """Run the golden inputs and compare with the descriptors and poses of the training run.
 
     Raises:

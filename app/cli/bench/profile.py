@@ -26,7 +26,7 @@ from app.imaging.resolution import resample
 from app.imaging.segment import segment
 from app.inference.batcher import MicroBatcher
 from app.inference.embedder import CompiledEmbedder
-from app.inference.pose import CompiledPose
+from app.inference.pose import PoseNetwork
 from app.services.context import Recognition
 from app.services.enroll import EnrolRequest, enroll
 from app.services.outcomes import OnDuplicate, Verification
@@ -44,7 +44,7 @@ STAGES: Mapping[str, Mapping[str, Callable[..., Any]]] = {
     },
     "embed": {
         "turn and shift": views_at,
-        "pose network": CompiledPose.outputs,
+        "find the pose": PoseNetwork.find,
         "encoder": CompiledEmbedder.embed,
     },
     "match": {},
