@@ -23,6 +23,7 @@ from app.cli.home import ACTOR, open_recognition
 from app.imaging.normalise import centre_crop, normalise, views_at
 from app.imaging.quality import assess
 from app.imaging.resolution import resample
+from app.imaging.ridges import ridge_field
 from app.imaging.segment import segment
 from app.inference.batcher import MicroBatcher
 from app.inference.embedder import CompiledEmbedder
@@ -37,9 +38,10 @@ STAGES: Mapping[str, Mapping[str, Callable[..., Any]]] = {
     "decode": {},
     "prepare": {
         "resample": resample,
+        "measure ridges": ridge_field,
         "segment": segment,
-        "assess the quality": assess,
         "normalise": normalise,
+        "assess the quality": assess,
         "crop": centre_crop,
     },
     "embed": {
