@@ -20,7 +20,7 @@ from app.inference.embedder import BUCKETS, CompiledEmbedder
 from app.inference.pose import PoseNetwork
 from app.networks.device import Device
 from app.networks.folded import folded
-from app.networks.forward import inference_function
+from app.networks.forward import inference_function, serving_function
 from app.networks.golden import GOLDEN_TOLERANCE, golden_tolerance
 from app.networks.pose import rows_in_arrays
 from app.networks.restore import (
@@ -100,7 +100,7 @@ class Loader:
         """The same network folded, in this loader's type; as it was where that is another."""
         height_px, width_px, _ = checked.input_shape
         try:
-            run = inference_function(folded(encoder, self.dtype))
+            run = serving_function(folded(encoder, self.dtype))
             faster = CompiledEmbedder(run, (height_px, width_px))
             check_golden(faster, None, golden)
         except (ModelRefused, TypeError, ValueError) as problem:
