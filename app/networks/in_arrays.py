@@ -13,7 +13,6 @@ from typing import Any
 import keras
 import numpy as np
 from keras import layers
-from numpy.lib.stride_tricks import sliding_window_view
 
 from app.core.types import FloatArray
 from app.networks.folded import Folded, folded
@@ -69,15 +68,16 @@ def _convolution(layer: Any) -> Step:
     flat, bias = kernel.reshape(-1, filters), sum(biases)
 
     def run(values: FloatArray) -> FloatArray:
+        grid = len(values), -(-values.shape[1] // down), -(-values.shape[2] // right)
         padded = _padded(values, (high, wide), (down, right))
-        n, rows, _, _ = padded.shape
-        # A line of the kernel sees neighbours in memory: they are copied in one piece.
-        lines = padded.reshape(n, rows, -1)
-        seen = sliding_window_view(lines, (high, wide * channels), axis=(1, 2))
-        seen = seen[:, ::down, :: right * channels]
+        # A line of the kernel sees neighbours in memory: they are copied in one piece. NumPy's own
+        # view of windows takes as long to make as a small layer to compute.
+        sample, row, column, one = padded.strides
+        strides = (sample, row * down, column * right, row, one)
+        seen = np.ndarray((*grid, high, wide * channels), np.float32, padded, 0, strides)
         found: FloatArray = seen.reshape(-1, len(flat)) @ flat
         found += bias
-        return found.reshape(*seen.shape[:3], filters)
+        return found.reshape(*grid, filters)
 
     return run
 
