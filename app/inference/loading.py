@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from io import BytesIO
 from typing import Any
@@ -16,6 +17,7 @@ from app.core.params import PictureParams, PreparationParams
 from app.core.ports import LoadedModel
 from app.core.types import FloatArray
 from app.inference.batcher import MicroBatcher
+from app.inference.by_openvino import openvino_function
 from app.inference.embedder import BUCKETS, CompiledEmbedder
 from app.inference.pose import PoseNetwork
 from app.networks.device import Device
@@ -46,6 +48,8 @@ class Loader:
         deadline_s: of a request, see ``MicroBatcher``.
         dtype: what encoders of prints compute in, "float32" or "bfloat16"; one whose golden
             vectors that keeps apart computes in float32.
+        runtime: what runs encoders of prints: "openvino", or Keras' backend, which also takes over
+            those that OpenVINO keeps apart.
         warm: whether every batch size is compiled at once, or each when it is first needed.
     """
 
@@ -55,6 +59,7 @@ class Loader:
     warm: bool = True
     deadline_s: float = math.inf
     dtype: str = "float32"
+    runtime: str = "tensorflow"
 
     def load(self, model_id: str) -> LoadedModel:
         """Verify, build, check the golden vectors, warm.
@@ -99,14 +104,22 @@ class Loader:
     ) -> CompiledEmbedder:
         """The same network folded, in this loader's type; as it was where that is another."""
         height_px, width_px, _ = checked.input_shape
+
+        def holding(run: Callable[[FloatArray], FloatArray]) -> CompiledEmbedder:
+            embedder = CompiledEmbedder(run, (height_px, width_px))
+            check_golden(embedder, None, golden)
+            return embedder
+
+        if self.runtime == "openvino":
+            try:
+                return holding(openvino_function(folded(encoder), self.dtype))
+            except (ModelRefused, ImportError, RuntimeError, TypeError, ValueError) as problem:
+                logger.warning("%s is not run by OpenVINO: %s", model_id, problem)
         try:
-            run = serving_function(folded(encoder, self.dtype))
-            faster = CompiledEmbedder(run, (height_px, width_px))
-            check_golden(faster, None, golden)
+            return holding(serving_function(folded(encoder, self.dtype)))
         except (ModelRefused, TypeError, ValueError) as problem:
             logger.warning("%s runs in float32, unfolded: %s", model_id, problem)
-            return checked
-        return faster
+        return checked
 
     def _pose(self, manifest: Manifest) -> PoseNetwork | None:
         network = restore_pose(self.registry, manifest)
