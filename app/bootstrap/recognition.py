@@ -8,6 +8,7 @@ from threadpoolctl import threadpool_limits
 
 from app.bootstrap.home import Home
 from app.imaging.decode import ImageLimits
+from app.inference.by_openvino import require_openvino
 from app.inference.live import LoadedModels
 from app.inference.loading import Loader
 from app.networks.device import Device, find_device, inference_dtype
@@ -31,8 +32,14 @@ def wire_recognition(settings: Settings, home: Home, *, warm: bool = True) -> Wi
 
     Args:
         warm: whether models are warmed when they are loaded; not worth it for a single request.
+
+    Raises:
+        WhorlError: the device or the runtime that was demanded is not there (``no_device``,
+            ``no_runtime``).
     """
     device = find_device(settings.device)
+    if settings.runtime == "openvino":
+        require_openvino()
     loader = Loader(
         home.registry,
         device,
@@ -40,6 +47,7 @@ def wire_recognition(settings: Settings, home: Home, *, warm: bool = True) -> Wi
         warm,
         settings.deadline_s,
         serving_dtype(settings, device),
+        settings.runtime,
     )
     shelf = LoadedModels(calibrating(home.store, loader.load), loader.kind_of)
     return Wired(

@@ -70,6 +70,14 @@ def check_wsq() -> Finding:
     return ok("wsq", "WSQ images are refused; pip install 'whorl[wsq]' where they are needed")
 
 
+def check_runtime(settings: Settings) -> Finding:
+    """What runs encoders, where another than TensorFlow is asked for."""
+    if settings.runtime == "openvino" and find_spec("openvino") is None:
+        advice = "pip install 'whorl[openvino]', or set WHORL_RUNTIME=tensorflow"
+        return problem("runtime", "WHORL_RUNTIME=openvino, but OpenVINO is not installed", advice)
+    return ok("runtime", f"encoders of prints are run by {settings.runtime}")
+
+
 def check_device(settings: Settings) -> tuple[Device | None, Finding]:
     """Where the network runs, and why there."""
     if not any(find_spec(name) for name in BACKENDS):

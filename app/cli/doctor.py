@@ -57,6 +57,7 @@ def examine() -> Iterator[Finding]:
         check_packages,
         check_port,
         check_python,
+        check_runtime,
         check_train_root,
         check_wsq,
     )
@@ -72,6 +73,7 @@ def examine() -> Iterator[Finding]:
         return
     device, found = check_device(settings)
     yield found
+    yield check_runtime(settings)
     yield check_port(settings)
     yield check_train_root(settings)
     yield check_home(settings)

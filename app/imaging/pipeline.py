@@ -21,6 +21,7 @@ from app.imaging.normalise import centre_crop, crop_at, crop_origin, normalise
 from app.imaging.picture import assess_picture, picture_sample
 from app.imaging.quality import assess
 from app.imaging.resolution import require_one_finger, resample, resolve_dpi, stated_dpi
+from app.imaging.ridges import ridge_field
 from app.imaging.segment import segment
 
 _ADVICE = {
@@ -86,15 +87,17 @@ def _print(
     requested_dpi: float | None,
     default_dpi: float | None,
 ) -> Capture:
-    """Decode, bring to scale, segment, assess, normalise and crop."""
+    """Decode, bring to scale, measure ridges, segment, normalise, assess and crop."""
     dpi, dpi_source = resolve_dpi(header.file_dpi, requested_dpi, default_dpi)
     require_one_finger(header.width_px, header.height_px, dpi)
     with stage("decode"):
         pixels = decode(data, header)
     image = resample(pixels, dpi, params.dpi)
-    mask = segment(image, params)
-    quality = assess(image, mask, params)
-    prepared = centre_crop(normalise(image, mask, params), mask, params)
+    field = ridge_field(image, params.dpi)
+    mask = segment(image, params, field)
+    normalised = normalise(image, mask, params)
+    quality = assess(image, mask, params, field, normalised)
+    prepared = centre_crop(normalised, mask, params)
     height_px, width_px = pixels.shape
     facts = CaptureFacts(header.format, width_px, height_px, dpi, dpi_source)
     return Capture(facts, quality, prepared)

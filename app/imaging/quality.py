@@ -9,7 +9,7 @@ import numpy as np
 from app.core.params import PreparationParams
 from app.core.types import FloatArray, GrayImage, Quality, QualityReason
 from app.imaging.normalise import normalise
-from app.imaging.ridges import px_per_mm, ridge_field
+from app.imaging.ridges import RidgeField, px_per_mm, ridge_field
 from app.imaging.spectrum import RidgeBlocks, ridge_blocks
 
 _MIN_SIDE_MM = 4.0
@@ -32,17 +32,28 @@ class _Measures:
     blocks: RidgeBlocks
 
 
-def assess(image: GrayImage, mask: FloatArray, params: PreparationParams) -> Quality:
+def assess(
+    image: GrayImage,
+    mask: FloatArray,
+    params: PreparationParams,
+    field: RidgeField | None = None,
+    normalised: FloatArray | None = None,
+) -> Quality:
     """Judge a sample.
 
     Args:
         image: uint8 [H, W] at ``params.dpi``.
         mask: float32 [H, W], its foreground.
+        field: the image's ridges, where they are measured already.
+        normalised: float32 [H, W], what ``normalise`` makes of it, where that is known already.
 
     Returns:
         A score of 0 to 100; reasons in the order in which a person should see to them.
     """
-    measures = _measure(image, mask, params)
+    field = field or ridge_field(image, params.dpi)
+    if normalised is None:
+        normalised = normalise(image, mask, params)
+    measures = _measure(field, normalised, mask, params.dpi)
     small_image = min(image.shape) < _MIN_SIDE_MM * px_per_mm(params.dpi)
     reasons = (QualityReason.TOO_SMALL,) if small_image else _reasons(measures)
     useless = small_image or QualityReason.NOT_A_FINGERPRINT in reasons
@@ -56,18 +67,17 @@ def assess(image: GrayImage, mask: FloatArray, params: PreparationParams) -> Qua
     )
 
 
-def _measure(image: GrayImage, mask: FloatArray, params: PreparationParams) -> _Measures:
+def _measure(field: RidgeField, normalised: FloatArray, mask: FloatArray, dpi: float) -> _Measures:
     inside = mask > 0.0
-    field = ridge_field(image, params.dpi)
-    blocks = ridge_blocks(field, mask, params.dpi)
+    blocks = ridge_blocks(field, mask, dpi)
     if not inside.any():
         return _Measures(0.0, 0.0, 0.0, 0.5, blocks)
     return _Measures(
-        area_mm2=float(inside.sum()) / px_per_mm(params.dpi) ** 2,
+        area_mm2=float(inside.sum()) / px_per_mm(dpi) ** 2,
         # The mean of |sine| is 2 / pi of its amplitude, half of the ridge-valley difference.
         contrast=min(1.0, float(field.amplitude[inside].mean()) * np.pi / 255.0),
         coherence=float(field.coherence[inside].mean()),
-        dark_share=float((normalise(image, mask, params)[inside] < 0.0).mean()),
+        dark_share=float((normalised[inside] < 0.0).mean()),
         blocks=blocks,
     )
 

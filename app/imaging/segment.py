@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from app.core.params import PreparationParams
 from app.core.types import FloatArray, GrayImage
-from app.imaging.ridges import px_per_mm, reached_over_mm2, ridge_field
+from app.imaging.ridges import RidgeField, px_per_mm, reached_over_mm2, ridge_field
 
 _Binary = NDArray[np.uint8]
 
@@ -22,7 +22,9 @@ _SMOOTH_MM = 1.6
 _LOOSE_PART = 0.15
 
 
-def segment(image: GrayImage, params: PreparationParams) -> FloatArray:
+def segment(
+    image: GrayImage, params: PreparationParams, field: RidgeField | None = None
+) -> FloatArray:
     """Mark the finger: 1 where ridges are, 0 elsewhere.
 
     A pixel belongs to the finger where the ridge band is strong and runs one way; the threshold
@@ -30,11 +32,12 @@ def segment(image: GrayImage, params: PreparationParams) -> FloatArray:
 
     Args:
         image: uint8 [H, W] at ``params.dpi``.
+        field: its ridges, where they are measured already.
 
     Returns:
         float32 [H, W] of zeros and ones; all zeros where nothing looks like ridges.
     """
-    field = ridge_field(image, params.dpi)
+    field = field or ridge_field(image, params.dpi)
     evidence = field.amplitude * (np.float32(0.15) + field.coherence)
     ridged = _threshold(evidence, params.dpi)
     if not ridged.any():

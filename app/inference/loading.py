@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from io import BytesIO
 from typing import Any
@@ -16,12 +17,14 @@ from app.core.params import PictureParams, PreparationParams
 from app.core.ports import LoadedModel
 from app.core.types import FloatArray
 from app.inference.batcher import MicroBatcher
+from app.inference.by_openvino import openvino_function
 from app.inference.embedder import BUCKETS, CompiledEmbedder
-from app.inference.pose import CompiledPose
+from app.inference.pose import PoseNetwork
 from app.networks.device import Device
 from app.networks.folded import folded
-from app.networks.forward import inference_function
+from app.networks.forward import inference_function, serving_function
 from app.networks.golden import GOLDEN_TOLERANCE, golden_tolerance
+from app.networks.pose import rows_in_arrays
 from app.networks.restore import (
     GOLDEN,
     read_calibration,
@@ -45,6 +48,8 @@ class Loader:
         deadline_s: of a request, see ``MicroBatcher``.
         dtype: what encoders of prints compute in, "float32" or "bfloat16"; one whose golden
             vectors that keeps apart computes in float32.
+        runtime: what runs encoders of prints: "openvino", or Keras' backend, which also takes over
+            those that OpenVINO keeps apart.
         warm: whether every batch size is compiled at once, or each when it is first needed.
     """
 
@@ -54,6 +59,7 @@ class Loader:
     warm: bool = True
     deadline_s: float = math.inf
     dtype: str = "float32"
+    runtime: str = "tensorflow"
 
     def load(self, model_id: str) -> LoadedModel:
         """Verify, build, check the golden vectors, warm.
@@ -68,15 +74,13 @@ class Loader:
         with self.device.scope():
             encoder = restore_encoder(self.registry, manifest)
             embedder = CompiledEmbedder(inference_function(encoder), preparation.shape_px)
-            pose = self._pose(manifest, preparation.shape_px)
+            pose = self._pose(manifest)
             golden = (self.registry.folder(model_id) / GOLDEN).read_bytes()
             check_golden(embedder, pose, golden)
             if isinstance(preparation, PreparationParams):
                 embedder = self._faster(model_id, encoder, embedder, golden)
             if self.warm:
                 embedder.warm()
-                if pose is not None:
-                    pose.warm()
         logger.info("model %s loaded on %s", model_id, self.device.id)
         return LoadedModel(
             model_id,
@@ -100,21 +104,29 @@ class Loader:
     ) -> CompiledEmbedder:
         """The same network folded, in this loader's type; as it was where that is another."""
         height_px, width_px, _ = checked.input_shape
+
+        def holding(run: Callable[[FloatArray], FloatArray]) -> CompiledEmbedder:
+            embedder = CompiledEmbedder(run, (height_px, width_px))
+            check_golden(embedder, None, golden)
+            return embedder
+
+        if self.runtime == "openvino":
+            try:
+                return holding(openvino_function(folded(encoder), self.dtype))
+            except (ModelRefused, ImportError, RuntimeError, TypeError, ValueError) as problem:
+                logger.warning("%s is not run by OpenVINO: %s", model_id, problem)
         try:
-            run = inference_function(folded(encoder, self.dtype))
-            faster = CompiledEmbedder(run, (height_px, width_px))
-            check_golden(faster, None, golden)
+            return holding(serving_function(folded(encoder, self.dtype)))
         except (ModelRefused, TypeError, ValueError) as problem:
             logger.warning("%s runs in float32, unfolded: %s", model_id, problem)
-            return checked
-        return faster
+        return checked
 
-    def _pose(self, manifest: Manifest, shape_px: tuple[int, int]) -> CompiledPose | None:
+    def _pose(self, manifest: Manifest) -> PoseNetwork | None:
         network = restore_pose(self.registry, manifest)
-        return None if network is None else CompiledPose(inference_function(network), shape_px)
+        return None if network is None else PoseNetwork(rows_in_arrays(network))
 
 
-def check_golden(embedder: CompiledEmbedder, pose: CompiledPose | None, golden: bytes) -> None:
+def check_golden(embedder: CompiledEmbedder, pose: PoseNetwork | None, golden: bytes) -> None:
     """Run the golden inputs and compare with the descriptors and poses of the training run.
 
     Raises:

@@ -18,10 +18,11 @@ from app.networks.kernels import Normalization
 
 
 @keras.saving.register_keras_serializable(package="whorl")
-class _Folded(layers.Layer):  # type: ignore[misc]
+class Folded(layers.Layer):  # type: ignore[misc]
     """Stands where a normalisation was."""
 
     def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:  # noqa: ARG002
+        """The inputs."""
         return inputs
 
 
@@ -39,7 +40,7 @@ def folded(network: keras.Model, dtype: str = "float32") -> keras.Model:
 
     def cloned(layer: Any) -> Any:
         if isinstance(layer, Normalization):
-            return _Folded(name=layer.name, dtype=dtype)
+            return Folded(name=layer.name, dtype=dtype)
         config = layer.get_config()
         if layer.name in follows:
             config["use_bias"] = True

@@ -21,7 +21,10 @@ MINIMUM_CELL_COVER = 0.25
 
 def stack_samples(samples: Sequence[PreparedSample]) -> FloatArray:
     """The encoder's input: float32 [n, height, width, 2], image and mask."""
-    return np.stack([np.stack([s.image, s.mask], axis=-1) for s in samples]).astype(np.float32)
+    inputs = np.empty((len(samples), *samples[0].image.shape, 2), np.float32)
+    for row, sample in zip(inputs, samples, strict=True):
+        row[..., 0], row[..., 1] = sample.image, sample.mask
+    return inputs
 
 
 def cell_cover(masks: FloatArray, rows: int, cols: int | None = None) -> FloatArray:
@@ -85,6 +88,25 @@ def inference_function(encoder: keras.Model) -> Callable[[FloatArray], FloatArra
     return lambda x: np.asarray(keras.ops.convert_to_numpy(forward(x)), np.float32)
 
 
+def serving_function(encoder: keras.Model) -> Callable[[FloatArray], FloatArray]:
+    """The same with the weights of now, for good: as constants TensorFlow arranges them for the
+    processor once, as variables at every call.
+    """
+    if keras.backend.backend() != "tensorflow":
+        return inference_function(encoder)
+    import tensorflow as tf
+
+    kinds = encoder.trainable_variables, encoder.non_trainable_variables
+    weights = [[np.asarray(weight.value) for weight in kind] for kind in kinds]
+
+    def forward(x: Any) -> Any:
+        constants = [[tf.constant(weight) for weight in kind] for kind in weights]
+        return encoder.stateless_call(*constants, x, training=False)[0]
+
+    run = _compiled_by_tensorflow(forward)
+    return lambda x: np.asarray(run(x).numpy(), np.float32)
+
+
 def _compiled_by_tensorflow(forward: Callable[[Any], Any]) -> Callable[[Any], Any]:
     """One graph for every batch size, made on demand: to trace each of them apart takes longer
     than all else of loading a model, in Python, while requests wait for their turn in it.
@@ -126,6 +148,8 @@ def run_padded(
     run: Callable[[FloatArray], FloatArray], inputs: FloatArray, size: int
 ) -> FloatArray:
     """Outputs of at most ``size`` inputs, run as so many (one compiled shape)."""
+    if len(inputs) == size:
+        return run(inputs)
     padded = np.zeros((size, *inputs.shape[1:]), np.float32)
     padded[: len(inputs)] = inputs
     return run(padded)[: len(inputs)]

@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import keras
@@ -20,18 +19,19 @@ from keras import layers, ops
 from app.core.params import AS_IT_IS
 from app.core.pose import AS_IT_LIES, Pose
 from app.core.types import FloatArray, PreparedSample
+from app.imaging.flow import DIFFERENCE, LEAST_ENERGY, SMOOTH, ridge_flow
 from app.imaging.normalise import search_views
 from app.networks.forward import batched, run_padded, stack_samples
+from app.networks.in_arrays import array_function
 from app.networks.kernels import Normalization
 
-# Scharr's operator: the only 3x3 one whose direction holds for ridges of four to five pixels.
-_SMOOTH, _DIFFERENCE = np.array([3.0, 10.0, 3.0]) / 16.0, np.array([-0.5, 0.0, 0.5])
-_GRADIENT = np.stack(
-    [np.outer(_SMOOTH, _DIFFERENCE), np.outer(_DIFFERENCE, _SMOOTH)], axis=-1
-).astype(np.float32)[:, :, None, :]
-_LEAST_ENERGY = 0.01
+_GRADIENT = np.stack([np.outer(SMOOTH, DIFFERENCE), np.outer(DIFFERENCE, SMOOTH)], axis=-1)[
+    :, :, None, :
+]
 
 Run = Callable[[FloatArray], FloatArray]
+Rows = Callable[[Sequence[PreparedSample]], FloatArray]
+"""A pose network's outputs [n, 4] for n samples."""
 
 FIRST_LOOKS_DEG = (0.0, 40.0, -40.0)
 """By how much samples are turned back for the first looks; the sample as it is comes first."""
@@ -42,7 +42,10 @@ FARTHEST_CORE = 0.2
 
 @keras.saving.register_keras_serializable(package="whorl")
 class RidgeFlow(layers.Layer):  # type: ignore[misc]
-    """[n, size, size, 2] image and mask -> [n, cells, cells, 3] doubled angle and foreground."""
+    """[n, size, size, 2] image and mask -> [n, cells, cells, 3] doubled angle and foreground.
+
+    What ``app.imaging.flow.ridge_flow`` does, on the device and for batches.
+    """
 
     def __init__(self, cell_px: int, **kwargs: Any) -> None:
         super().__init__(**{**kwargs, "dtype": "float32"})
@@ -54,9 +57,7 @@ class RidgeFlow(layers.Layer):  # type: ignore[misc]
         x, y = gradient[..., :1], gradient[..., 1:]
         tensor = ops.concatenate([x * x - y * y, 2.0 * x * y, x * x + y * y, sample[..., 1:]], -1)
         mean = ops.average_pool(tensor, self.cell_px, self.cell_px)
-        return ops.concatenate(
-            [mean[..., :2] / (mean[..., 2:3] + _LEAST_ENERGY), mean[..., 3:]], -1
-        )
+        return ops.concatenate([mean[..., :2] / (mean[..., 2:3] + LEAST_ENERGY), mean[..., 3:]], -1)
 
     def get_config(self) -> dict[str, Any]:
         """For Keras."""
@@ -104,6 +105,20 @@ def build_pose(name: str, params: dict[str, Any]) -> keras.Model:
     return POSE_ARCHITECTURES[name](**values)
 
 
+def rows_in_arrays(network: keras.Model) -> Rows:
+    """A pose network that asks nothing of its backend: one sample after the other, for the maps of
+    a single one stay in the processor's cache.
+
+    Raises:
+        ValueError: it cannot be computed so.
+    """
+    cell_px = network.get_layer("flow").cell_px
+    read = array_function(network, after="flow")
+    return lambda samples: np.concatenate(
+        [read(ridge_flow(sample, cell_px)[None]) for sample in samples]
+    )
+
+
 def read_pose(output: FloatArray, size_px: int) -> Pose:
     """The pose behind one row of the network's output."""
     cos, sin, x, y = (float(v) for v in output)
@@ -119,27 +134,26 @@ class _Look:
     confidence: float
 
 
-def refined_poses(run: Run, samples: Sequence[PreparedSample]) -> list[Pose]:
+def refined_poses(rows: Rows, samples: Sequence[PreparedSample]) -> list[Pose]:
     """Poses of a batch: the surest of some first looks, and one more at what that one aligns.
 
     What the network gets wrong depends on how a finger lies. So it is turned for each of the first
     looks, lest one that lies far from upright be taken for another flow; and for the last look all
     fingers lie alike.
     """
-    firsts = [_looks(run, samples, [Pose(start)] * len(samples)) for start in FIRST_LOOKS_DEG]
+    firsts = [_looks(rows, samples, [Pose(start)] * len(samples)) for start in FIRST_LOOKS_DEG]
     surest = [max(of_one, key=lambda look: look.confidence) for of_one in zip(*firsts, strict=True)]
-    return [look.pose for look in _looks(run, samples, [look.pose for look in surest])]
+    return [look.pose for look in _looks(rows, samples, [look.pose for look in surest])]
 
 
-def _looks(run: Run, samples: Sequence[PreparedSample], poses: Sequence[Pose]) -> list[_Look]:
+def _looks(rows: Rows, samples: Sequence[PreparedSample], poses: Sequence[Pose]) -> list[_Look]:
     """The network at the samples as poses align them; what it finds counts from there."""
     aligned = [
         search_views(sample, pose, AS_IT_IS)[0] for sample, pose in zip(samples, poses, strict=True)
     ]
-    inputs = stack_samples(aligned)
     return [
-        _Look(pose.then(read_pose(output, inputs.shape[1])), math.hypot(output[0], output[1]))
-        for pose, output in zip(poses, run(inputs), strict=True)
+        _Look(pose.then(read_pose(output, len(sample.mask))), math.hypot(output[0], output[1]))
+        for pose, sample, output in zip(poses, aligned, rows(aligned), strict=True)
     ]
 
 
@@ -151,6 +165,8 @@ def find_poses(
         yield from ((sample, AS_IT_LIES) for sample in samples)
         return
 
-    run_batch = partial(run_padded, run, size=batch)
+    def rows(group: Sequence[PreparedSample]) -> FloatArray:
+        return run_padded(run, stack_samples(group), batch)
+
     for group in batched(samples, batch):
-        yield from zip(group, refined_poses(run_batch, group), strict=True)
+        yield from zip(group, refined_poses(rows, group), strict=True)

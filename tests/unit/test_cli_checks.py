@@ -17,6 +17,7 @@ from app.cli.check_installation import (
     check_home,
     check_port,
     check_python,
+    check_runtime,
     check_train_root,
     package_fault,
 )
@@ -182,3 +183,13 @@ def test_the_known_sets_have_several_impressions_of_every_finger(datasets: Path)
         fingers = [image.finger for image in labelled.images]
         counts = {finger: fingers.count(finger) for finger in fingers}
         assert set(counts.values()) == {8}, known.name
+
+
+def test_a_runtime_that_is_not_installed_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.cli.check_installation.find_spec", lambda name: None)
+    assert check_runtime(settings(tmp_path)).level is Level.OK
+    found = check_runtime(settings(tmp_path, runtime="openvino"))
+    assert found.level is Level.PROBLEM
+    assert "whorl[openvino]" in (found.advice or "")

@@ -5,12 +5,10 @@ from __future__ import annotations
 import threading
 
 import numpy as np
-import pytest
 
 from app.core.types import FloatArray, PreparedSample
 from app.inference.batcher import MicroBatcher
 from app.inference.embedder import CompiledEmbedder
-from app.inference.pose import CompiledPose
 
 SIZE_PX = 32
 SAMPLE = PreparedSample(
@@ -50,14 +48,4 @@ def test_no_batch_of_the_queue_needs_another_size() -> None:
     for thread in waiting:
         thread.join()
     batcher.close()
-    assert shapes.seen == warmed
-
-
-@pytest.mark.parametrize("count", [1, 3, 10, 31, 32, 33, 70])
-def test_no_number_of_poses_needs_another_size(count: int) -> None:
-    shapes = Shapes(4)
-    pose = CompiledPose(shapes, (SIZE_PX, SIZE_PX))
-    pose.warm()
-    warmed = set(shapes.seen)
-    assert len(pose.find([SAMPLE] * count)) == count
     assert shapes.seen == warmed

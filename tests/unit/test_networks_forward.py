@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -10,12 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.core.types import PreparedSample
+from app.core.types import FloatArray, PreparedSample
 from app.networks.forward import (
     MINIMUM_CELL_COVER,
     cell_cover,
     describe,
     inference_function,
+    serving_function,
     stack_samples,
 )
 
@@ -84,6 +86,19 @@ def test_the_function_of_an_encoder_follows_its_weights() -> None:
         np.testing.assert_allclose(run(inputs), weights, rtol=1e-6)
 
 
+def test_the_function_that_serves_keeps_the_weights_that_it_was_made_with() -> None:
+    seen = keras.Input((3,))
+    encoder = keras.Model(seen, keras.layers.Dense(2)(seen))
+    weights = np.arange(6, dtype=np.float32).reshape(3, 2), np.array([0.5, -2.0], np.float32)
+    encoder.set_weights(weights)
+    run, inputs = serving_function(encoder), np.eye(3, dtype=np.float32)
+    if keras.backend.backend() == "tensorflow":
+        encoder.set_weights([2.0 * weight for weight in weights])
+    found = run(inputs)
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, weights[0] + weights[1], rtol=1e-6)
+
+
 class Traced(keras.layers.Layer):  # type: ignore[misc]
     """Counts how often it is taken into a graph."""
 
@@ -95,9 +110,12 @@ class Traced(keras.layers.Layer):  # type: ignore[misc]
 
 
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="others compile a shape each")
-def test_one_graph_does_for_all_batch_sizes() -> None:
+@pytest.mark.parametrize("function", [inference_function, serving_function])
+def test_one_graph_does_for_all_batch_sizes(
+    function: Callable[[keras.Model], Callable[[FloatArray], FloatArray]],
+) -> None:
     seen, layer = keras.Input((3,)), Traced()
-    run = inference_function(keras.Model(seen, layer(seen)))
+    run = function(keras.Model(seen, layer(seen)))
     built = layer.times
     for count in (1, 2, 4, 32):
         inputs = np.random.default_rng(count).random((count, 3), np.float32)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from enum import StrEnum
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
@@ -88,7 +90,8 @@ def _measurements(seconds: float) -> dict[Part, Callable[[], list[Section]]]:
     manifest = verified_manifest(registry, registry.ids()[-1])
     dtype = serving_dtype(settings, device)
     forms = encoders(registry, manifest, dtype)
-    model = Loader(registry, device, dtype=dtype).load(manifest.id)
+    loader = Loader(registry, device, dtype=dtype, runtime=settings.runtime)
+    model = loader.load(manifest.id)
     shown = captures(settings.datasets)
     loop = Loop.of(model, shown)
     samples = [
@@ -102,7 +105,9 @@ def _measurements(seconds: float) -> dict[Part, Callable[[], list[Section]]]:
     return {
         Part.EMBEDDING: lambda: [embedding_section(forms, samples, seconds)],
         Part.STAGES: lambda: [preparation_section(model, shown, seconds)],
-        Part.VERIFICATION: lambda: [verification_section(loop, *others(), seconds)],
+        Part.VERIFICATION: lambda: [
+            verification_section(loop, *others(), seconds, _by_openvino(loader, loop))
+        ],
         Part.PROFILE: lambda: profile_sections(shown, settings, seconds),
         Part.START: lambda: [start_section()],
         Part.REQUESTS: lambda: [request_section(loop, shown, seconds)],
@@ -114,6 +119,14 @@ def _measurements(seconds: float) -> dict[Part, Callable[[], list[Section]]]:
         Part.TRAINING: lambda: [training_section(device, TRAINED * seconds)],
         Part.RUNTIMES: lambda: [runtimes_section(forms, pose, params, samples, seconds)],
     }
+
+
+def _by_openvino(loader: Loader, loop: Loop) -> Loop | None:
+    """The same verifications with the encoder in OpenVINO, where that is installed."""
+    if find_spec("openvino") is None or loader.runtime == "openvino":
+        return None
+    other = replace(loader, runtime="openvino").load(loop.model.id)
+    return replace(loop, model=other)
 
 
 def bench_page(sections: list[Section], by: str) -> str:

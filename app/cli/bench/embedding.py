@@ -12,7 +12,7 @@ from app.cli.bench.timing import Section, in_turns
 from app.core.types import FloatArray, PreparedSample
 from app.inference.embedder import CompiledEmbedder
 from app.networks.folded import folded
-from app.networks.forward import inference_function, stack_samples
+from app.networks.forward import inference_function, serving_function, stack_samples
 from app.networks.multiply_adds import multiply_adds
 from app.networks.restore import read_params, restore_encoder
 from model_store import Manifest, Registry
@@ -49,7 +49,7 @@ def embedding_section(forms: Encoders, samples: list[PreparedSample], seconds: f
     peak = {name: peak_flops(name, seconds) for name in dict.fromkeys(("float32", forms.dtype))}
     flops = 2 * multiply_adds(forms.plain)
     limit = peak[forms.dtype] / flops
-    bare, plain = inference_function(forms.served), inference_function(forms.plain)
+    bare, plain = serving_function(forms.served), inference_function(forms.plain)
     port = CompiledEmbedder(bare, forms.shape_px)
     rows = []
     for batch in BATCHES:

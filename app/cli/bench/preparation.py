@@ -9,6 +9,7 @@ from app.imaging.decode import ImageLimits, decode, inspect
 from app.imaging.normalise import centre_crop, normalise, search_views
 from app.imaging.quality import assess
 from app.imaging.resolution import resample
+from app.imaging.ridges import ridge_field
 from app.imaging.segment import segment
 from app.services.recognise import SampleImage, prepare_capture
 
@@ -20,7 +21,8 @@ def preparation_section(model: LoadedModel, shown: Captures, seconds: float) -> 
     header = inspect(data, ImageLimits())
     pixels = decode(data, header)
     image = resample(pixels, shown.dpi, params.dpi)
-    mask = segment(image, params)
+    field = ridge_field(image, params.dpi)
+    mask = segment(image, params, field)
     normal = normalise(image, mask, params)
     sample = centre_crop(normal, mask, params)
     (pose,) = model.poses([sample])
@@ -30,9 +32,10 @@ def preparation_section(model: LoadedModel, shown: Captures, seconds: float) -> 
         {
             "decode": lambda: decode(data, header),
             "resample": lambda: resample(pixels, shown.dpi, params.dpi),
-            "segment": lambda: segment(image, params),
-            "assess quality": lambda: assess(image, mask, params),
+            "measure ridges": lambda: ridge_field(image, params.dpi),
+            "segment": lambda: segment(image, params, field),
             "normalise": lambda: normalise(image, mask, params),
+            "assess quality": lambda: assess(image, mask, params, field, normal),
             "crop": lambda: centre_crop(normal, mask, params),
             "all of these": lambda: prepare_capture(whole, params),
             "find the pose": lambda: model.poses([sample]),

@@ -23,10 +23,11 @@ from app.cli.home import ACTOR, open_recognition
 from app.imaging.normalise import centre_crop, normalise, views_at
 from app.imaging.quality import assess
 from app.imaging.resolution import resample
+from app.imaging.ridges import ridge_field
 from app.imaging.segment import segment
 from app.inference.batcher import MicroBatcher
 from app.inference.embedder import CompiledEmbedder
-from app.inference.pose import CompiledPose
+from app.inference.pose import PoseNetwork
 from app.services.context import Recognition
 from app.services.enroll import EnrolRequest, enroll
 from app.services.outcomes import OnDuplicate, Verification
@@ -37,14 +38,15 @@ STAGES: Mapping[str, Mapping[str, Callable[..., Any]]] = {
     "decode": {},
     "prepare": {
         "resample": resample,
+        "measure ridges": ridge_field,
         "segment": segment,
-        "assess the quality": assess,
         "normalise": normalise,
+        "assess the quality": assess,
         "crop": centre_crop,
     },
     "embed": {
         "turn and shift": views_at,
-        "pose network": CompiledPose.outputs,
+        "find the pose": PoseNetwork.find,
         "encoder": CompiledEmbedder.embed,
     },
     "match": {},

@@ -17,7 +17,7 @@ from app.inference.embedder import CompiledEmbedder
 from app.inference.runtimes import RUNTIMES, Run, installed
 from app.learning.judge import embed_gallery
 from app.networks.folded import folded
-from app.networks.forward import inference_function, run_all
+from app.networks.forward import inference_function, run_all, serving_function
 from app.networks.golden import GOLDEN_TOLERANCE
 
 BATCHES = (1, 7, 28, 32)
@@ -77,7 +77,7 @@ def runtimes_section(
     here = {name: one for name, one in RUNTIMES.items() if all(map(versions.get, one.packages))}
     backend, network = keras.backend.backend(), folded(forms.plain)
     served, trained = f"{backend}, {forms.dtype}, as served", f"{backend}, float32, as trained"
-    runs = {served: inference_function(forms.served), trained: inference_function(forms.plain)}
+    runs = {served: serving_function(forms.served), trained: inference_function(forms.plain)}
     runs |= {name: runtime.function(network) for name, runtime in here.items()}
     paces = _paces(runs, forms.shape_px, samples, seconds)
     find = None if pose is None else inference_function(pose)

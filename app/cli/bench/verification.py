@@ -79,12 +79,17 @@ class Loop:
 
 
 def verification_section(
-    loop: Loop, others: Sequence[Other], absent: Sequence[str], seconds: float
+    loop: Loop,
+    others: Sequence[Other],
+    absent: Sequence[str],
+    seconds: float,
+    by_openvino: Loop | None = None,
 ) -> Section:
     """A verification, and a single comparison, here and by others, each in turns with ours.
 
     Args:
         absent: what to do for those that are not there.
+        by_openvino: the same verifications with the encoder run by it, where it is there.
     """
     groups = {
         other.name: in_turns(_calls(loop) | other.calls(loop.shown), seconds) for other in others
@@ -92,11 +97,15 @@ def verification_section(
     taken = next(iter(groups.values()), {}) or in_turns(_calls(loop), seconds)
     for group in groups.values():
         taken = taken | {name: times for name, times in group.items() if name not in taken}
+    if by_openvino is not None:
+        beside = in_turns(_matches(loop) | _matches(by_openvino, ", by OpenVINO"), seconds)
+        taken |= {name: times for name, times in beside.items() if name not in taken}
     rows = [[name, f"{times.p50_ms:.2f}", f"{times.p99_ms:.2f}"] for name, times in taken.items()]
     says = [
         _own_ratio(taken),
         *(_ratios(name, group) for name, group in groups.items()),
         *(f"Not measured here: {what}." for what in absent),
+        *([_gain(*beside.values())] if by_openvino is not None else []),
         _within(loop),
     ]
     return Section("A verification", ["What", "p50 ms", "p99 ms"], rows, " ".join(says))
@@ -104,16 +113,22 @@ def verification_section(
 
 def _calls(loop: Loop) -> dict[str, Call]:
     """Ours, from the first pair on."""
-    afresh = replace(loop, turns=Counter())
     one = ProbeImage(_image(loop.shown.files[0][1], loop.shown)).under(loop.model)
     many = [loop.references[k % len(loop.references)] for k in range(STORED)]
     cells, mask = stack_references(many)
-    return {
-        "a match: prepare, embed, compare": afresh.genuine,
-        "a refusal: prepare, embed, compare": afresh.impostor,
+    return _matches(loop) | {
         f"{STORED} comparisons of a probe in all views": lambda: compare_many(
             one, cells, mask, loop.model.matching
         ),
+    }
+
+
+def _matches(loop: Loop, how: str = "") -> dict[str, Call]:
+    """A match and a refusal, from the first pair on."""
+    afresh = replace(loop, turns=Counter())
+    return {
+        f"a match: prepare, embed, compare{how}": afresh.genuine,
+        f"a refusal: prepare, embed, compare{how}": afresh.impostor,
     }
 
 
@@ -137,6 +152,14 @@ def _ratios(name: str, group: Mapping[str, Times]) -> str:
         f"Beside {name} a match is {genuine.p50_ms / match.p50_ms:.1f} times as fast, a refusal "
         f"{impostor.p50_ms / refusal.p50_ms:.2f} times, a comparison in all views "
         f"{comparison.p50_ms / each_ms:,.0f} times."
+    )
+
+
+def _gain(match: Times, refusal: Times, other_match: Times, other_refusal: Times) -> str:
+    """What another runtime gains, of four that were timed in turns."""
+    return (
+        f"With `WHORL_RUNTIME=openvino` a match is {match.p50_ms / other_match.p50_ms:.2f} times "
+        f"as fast, a refusal {refusal.p50_ms / other_refusal.p50_ms:.2f} times."
     )
 
 
