@@ -200,6 +200,7 @@ def test_search_is_measured_by_the_number_of_templates(
     section = identification_section(fake, probe, Loop.of(fake, shown).references, 0.01)
     assert [row[1] for row in section.rows] == ["20", "40", "30"]
     assert "templates of prints are loaded a second" in section.says
+    assert "single vectors, from an encrypted store of 10 persons" in section.says
 
 
 def test_only_models_of_prints_are_measured() -> None:
