@@ -319,7 +319,9 @@ class Store(Protocol):
     """The embedded store."""
 
     def read(self) -> AbstractContextManager[Transaction]: ...
-    def read_ahead(self, gallery: str, limit: int) -> AbstractContextManager[Iterator[Stretch]]:
+    def read_ahead(
+        self, gallery: str, limit: int, worth_from: int | None = None
+    ) -> AbstractContextManager[Iterator[Stretch]]:
         """The gallery's history so far in stretches of so many changes, in order, read by other
         processes; may end early, and is empty where that would not save any time.
         """

@@ -26,7 +26,7 @@ from app.matching.index import TemplateIndex
 from app.matching.search import Hit
 from app.services.kinship import enrolled_first
 
-LOAD_BATCH = 2_000
+LOAD_BATCH = 1_000
 """Changes that are followed at once, most templates are of two."""
 StandsIn = Callable[[Collection[str]], bool]
 Report = Callable[[int, int], None]

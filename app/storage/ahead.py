@@ -28,8 +28,8 @@ from app.storage.vault import Label, Vault
 
 log = logging.getLogger(__name__)
 
-WORTH_FROM = 20_000
-"""Templates from which on the processes save more time than they take to start."""
+WORTH_FROM = 200_000
+"""Templates from which on the processes save more time than they take to start, about a second."""
 AHEAD_A_PROCESS = 3
 """Stretches that are begun before they are asked for: so many are in memory twice."""
 

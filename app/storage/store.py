@@ -92,14 +92,20 @@ class SqliteStore:
             yield SqlTransaction(connection, self._vault)
 
     @contextmanager
-    def read_ahead(self, gallery: str, limit: int) -> Iterator[Iterator[Stretch]]:
+    def read_ahead(
+        self, gallery: str, limit: int, worth_from: int | None = None
+    ) -> Iterator[Iterator[Stretch]]:
         """The gallery's history so far in stretches of so many changes, in order, each as its
         templates are when it is read; other processes read them while the block lasts.
 
         May end early, and is empty where the processes would not save any time.
+
+        Args:
+            worth_from: templates from which on they do; ``ahead.WORTH_FROM`` by default.
         """
+        least = ahead.WORTH_FROM if worth_from is None else worth_from
         with self.read() as tx:
-            if usable_processors() < 2 or tx.templates.count(gallery) < ahead.WORTH_FROM:
+            if usable_processors() < 2 or tx.templates.count(gallery) < least:
                 yield iter(())
                 return
             bounds = tx.history.bounds(gallery, limit)

@@ -163,7 +163,8 @@ def _encrypt(key: AESGCM, data: bytes, bound: Sequence[str]) -> bytes:
 
 
 def _decrypt(key: AESGCM, sealed: bytes, bound: Sequence[str]) -> bytes:
-    return key.decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], _associated(bound))
+    view = memoryview(sealed)
+    return key.decrypt(view[:_NONCE_BYTES], view[_NONCE_BYTES:], _associated(bound))
 
 
 def _associated(bound: Sequence[str]) -> bytes:

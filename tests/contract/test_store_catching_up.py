@@ -83,9 +83,8 @@ def test_the_deleted_are_among_the_changed_and_have_nothing(store: Store, make: 
 
 
 def read_ahead(store: Store, monkeypatch: pytest.MonkeyPatch, limit: int) -> list[Stretch]:
-    monkeypatch.setattr("app.storage.ahead.WORTH_FROM", 1)
     monkeypatch.setattr("app.storage.store.usable_processors", lambda: 2)
-    with store.read_ahead("default", limit) as stretches:
+    with store.read_ahead("default", limit, worth_from=1) as stretches:
         return list(stretches)
 
 

@@ -152,9 +152,8 @@ def test_sealed_bytes_of_another_template_do_not_open(
         assert sorted(changed) == ["t1", "t2", "t3"]
         assert {one.template_id for one in stored} == {"t1", "t3"}
     with monkeypatch.context() as patch:
-        patch.setattr("app.storage.ahead.WORTH_FROM", 1)
         patch.setattr("app.storage.store.usable_processors", lambda: 2)
-        with store.read_ahead("default", 100) as stretches:
+        with store.read_ahead("default", 100, worth_from=1) as stretches:
             assert [sorted(part.descriptors) for part in stretches] == [sorted(stored)]
     assert [line.split(":")[0] for line in caplog.messages] == [
         "descriptor of template t2 is passed over"

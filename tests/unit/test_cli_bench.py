@@ -199,7 +199,8 @@ def test_functions_are_named_from_their_package_on() -> None:
 def test_search_is_measured_by_the_number_of_templates(
     shown: Captures, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name, value in {"PRINTS": (20, 40), "VECTORS": (15, 30), "STORED": 10, "BATCH": 5}.items():
+    small = {"PRINTS": (20, 40), "VECTORS": (15, 30), "STORED": 10, "BATCH": 5, "LOADS": 1}
+    for name, value in small.items():
         monkeypatch.setattr(f"app.cli.bench.identification.{name}", value)
     fake, rng = model("m"), np.random.default_rng(2)
     shape = (3, 6, 6, 8)
@@ -207,7 +208,9 @@ def test_search_is_measured_by_the_number_of_templates(
     section = identification_section(fake, probe, Loop.of(fake, shown).references, 0.01)
     assert [row[1] for row in section.rows] == ["20", "40", "15", "30"]
     assert "Among 40 prints a search takes" in section.says
-    assert "templates of prints are loaded a second" in section.says
+    assert "templates of prints are loaded a second by one process" in section.says
+    assert "With a process a processor beside" in section.says
+    assert "an encrypted store of 10 persons" in section.says
 
 
 def test_only_models_of_prints_are_measured() -> None:
