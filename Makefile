@@ -50,8 +50,13 @@ types: $(VENV)/.test ## Types
 imports: $(VENV)/.test ## Who may import whom
 	$(BIN)/lint-imports
 
-test: lint types imports ## Lint, types, import rules and all tests
-	$(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+# Types are looked at beside the tests: before them they would leave one core idle. What is said of
+# them stands last, where it is seen.
+test: lint imports ## Lint, types, import rules and all tests
+	@mkdir -p build
+	@$(BIN)/mypy >build/types.txt 2>&1 & types=$$!; \
+	$(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder; tested=$$?; \
+	wait $$types; typed=$$?; cat build/types.txt; exit $$((tested | typed))
 
 soak: $(VENV)/.test ## The tests that take hours: faults in every phase, promotions under load
 	$(BIN)/pytest -m soak

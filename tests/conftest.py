@@ -20,7 +20,7 @@ settings.load_profile("whorl")
 ROOT = Path(__file__).resolve().parent.parent
 
 # Tests leave little behind that only the collector of cycles can free, and the libraries make so
-# many objects that looking through all of them every now and then takes a fifth of the time.
+# many objects that looking through all of them again and again was a third of gathering the tests.
 gc.set_threshold(50_000, 20, 100)
 
 

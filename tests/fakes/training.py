@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import threading
-from functools import cache
+from functools import cache, partialmethod
+
+import keras
+import pytest
 
 from app.bootstrap.home import Home
 from app.bootstrap.worker import open_worker
@@ -58,6 +61,15 @@ def grow_here(seed: int, count: int, dpi: int, report: Report | None = None) -> 
         if report is not None:
             report(finger + 1, count)
     return Fingers(seed, tuple(masters))
+
+
+def without_graphs(patch: pytest.MonkeyPatch) -> None:
+    """Fit step by step in Python: to make a graph of a step takes longer than a dozen steps.
+
+    That graphs compute the same is the affair of Keras; the tests of the fits themselves make them.
+    """
+    step_by_step = partialmethod(keras.Model.compile, run_eagerly=True)
+    patch.setattr(keras.Model, "compile", step_by_step)
 
 
 def work(settings: Settings, stopping: threading.Event | None = None) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import partialmethod
 from pathlib import Path
 
 import pytest
@@ -63,14 +62,10 @@ def quick_recipes(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def uncompiled(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Fits step by step in Python: to make a graph of a step takes longer than a dozen steps.
+    """Fits step by step in Python, see ``training.without_graphs``."""
+    from tests.fakes.training import without_graphs
 
-    That graphs compute the same is the affair of Keras; the tests of the fits themselves make them.
-    """
-    import keras
-
-    step_by_step = partialmethod(keras.Model.compile, run_eagerly=True)
-    monkeypatch.setattr(keras.Model, "compile", step_by_step)
+    without_graphs(monkeypatch)
 
 
 @pytest.fixture

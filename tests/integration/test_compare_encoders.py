@@ -32,6 +32,7 @@ from app.matching.score import compare_many
 from app.networks.device import find_device
 from app.networks.encoder import build_encoder
 from app.synth import population
+from tests.fakes.training import without_graphs
 
 TINY = Recipe(
     "tiny",
@@ -68,7 +69,8 @@ def trials(fingers: Fingers, synthetic_prints: Path, phases_seen: list[str]) -> 
     held_out = Fingers(6, tuple(population(6, 2)))
     sets = PrintSets([PrintSet("folder", synthetic_prints, 250.0)], held_out, 2, 1)
     device = find_device("cpu")
-    with closing(pool):
+    with closing(pool), pytest.MonkeyPatch.context() as patch:
+        without_graphs(patch)
         return list(compared(TRIED, pool, sets, device, lambda at: phases_seen.append(at["phase"])))
 
 
@@ -168,6 +170,7 @@ def test_a_batch_is_not_larger_than_the_fingers() -> None:
     assert (small.population.training, small.population.held_out) == (7, 5)
 
 
+@pytest.mark.usefixtures("uncompiled")
 def test_speed_is_measured_part_by_part(fingers: Fingers) -> None:
     device = find_device("cpu")
     speeds = measure_speeds(TINY, device, fingers, 0.05, Phases(lambda _: None))

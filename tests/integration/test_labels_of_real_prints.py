@@ -21,9 +21,10 @@ pytestmark = pytest.mark.timeout(600)
 
 FOUND_SHARE = 0.75
 """Of pairs of merged fingers; about nine in ten of all on these sensors and two larger sets."""
+HARD, CLEAN = "FVC2004/DB1_B", "FVC2002/DB1_B"
 
 
-@pytest.mark.parametrize("name", ["FVC2002/DB1_B", "FVC2004/DB1_B"])
+@pytest.mark.parametrize("name", [HARD, pytest.param(CLEAN, marks=pytest.mark.soak)])
 def test_right_labels_stand_and_merged_fingers_are_found(datasets: Path, name: str) -> None:
     device = find_device("cpu")
     registry = Registry(Settings().shipped_dir)

@@ -12,7 +12,7 @@ from app.networks.device import find_device
 from app.services.run_recipe import RunTools, RunWatch, run_recipe
 
 
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.soak)])
 def test_stripes_are_told_apart_without_an_error(seed: int) -> None:
     found: list[tuple[int, Symptom]] = []
     sheets: dict[str, bytes] = {}
