@@ -31,10 +31,15 @@ def normalise(image: GrayImage, mask: FloatArray, params: PreparationParams) -> 
     """
     levels = image.astype(np.float32)
     weight = _box(mask, params.block_px)
-    centred = (levels - _masked_mean(levels, mask, weight, params.block_px)) * mask
-    power = _masked_mean(centred * centred, mask, weight, params.block_px)
-    deviation = np.sqrt(power + np.float32(CONTRAST_FLOOR**2))
-    return np.asarray(np.clip(centred / (CLIP_DEVIATIONS * deviation), -1.0, 1.0), np.float32)
+    np.maximum(weight, np.float32(1.0), out=weight)
+    centred = levels - _masked_mean(levels, mask, weight, params.block_px)
+    centred *= mask
+    deviation = _masked_mean(centred * centred, mask, weight, params.block_px)
+    deviation += np.float32(CONTRAST_FLOOR**2)
+    np.sqrt(deviation, out=deviation)
+    deviation *= CLIP_DEVIATIONS
+    centred /= deviation
+    return np.clip(centred, -1.0, 1.0, out=centred)
 
 
 def centre_crop(
@@ -136,5 +141,6 @@ def _box(values: FloatArray, side_px: int) -> FloatArray:
 def _masked_mean(
     values: FloatArray, mask: FloatArray, weight: FloatArray, side_px: int
 ) -> FloatArray:
-    mean = _box(values * mask, side_px) / np.maximum(weight, np.float32(1.0))
-    return np.asarray(mean, np.float32)
+    mean = _box(values * mask, side_px)
+    mean /= weight
+    return mean

@@ -70,14 +70,16 @@ def assess(
 def _measure(field: RidgeField, normalised: FloatArray, mask: FloatArray, dpi: float) -> _Measures:
     inside = mask > 0.0
     blocks = ridge_blocks(field, mask, dpi)
-    if not inside.any():
+    count = np.count_nonzero(inside)
+    if count == 0:
         return _Measures(0.0, 0.0, 0.0, 0.5, blocks)
     return _Measures(
-        area_mm2=float(inside.sum()) / px_per_mm(dpi) ** 2,
+        area_mm2=count / px_per_mm(dpi) ** 2,
         # The mean of |sine| is 2 / pi of its amplitude, half of the ridge-valley difference.
         contrast=min(1.0, float(field.amplitude[inside].mean()) * np.pi / 255.0),
         coherence=float(field.coherence[inside].mean()),
-        dark_share=float((normalised[inside] < 0.0).mean()),
+        # Outside, what is normalised is 0.
+        dark_share=np.count_nonzero(normalised < 0.0) / count,
         blocks=blocks,
     )
 

@@ -38,7 +38,8 @@ def segment(
         float32 [H, W] of zeros and ones; all zeros where nothing looks like ridges.
     """
     field = field or ridge_field(image, params.dpi)
-    evidence = field.amplitude * (np.float32(0.15) + field.coherence)
+    evidence = field.coherence + np.float32(0.15)
+    evidence *= field.amplitude
     ridged = _threshold(evidence, params.dpi)
     if not ridged.any():
         return np.zeros(image.shape, np.float32)
@@ -53,8 +54,11 @@ def _threshold(evidence: FloatArray, dpi: float) -> FloatArray:
     top = reached_over_mm2(evidence, _LEVEL_MM2, dpi)
     if top < _NOISE_LEVELS:
         return np.zeros(evidence.shape, np.float32)
-    logs = np.log2(np.maximum(evidence / np.float32(top), np.float32(1.0 / 64.0)))
-    scaled = np.clip((logs + 6.0) * 36.0, 0, 255).astype(np.uint8)
+    logs = evidence / np.float32(top)
+    np.log2(np.maximum(logs, np.float32(1.0 / 64.0), out=logs), out=logs)
+    logs += 6.0
+    logs *= 36.0
+    scaled = np.clip(logs, 0, 255, out=logs).astype(np.uint8)
     otsu, _ = cv2.threshold(scaled, 0, 255, cv2.THRESH_BINARY + cv2.THRESH_OTSU)
     level = float(np.clip(2.0 ** (otsu / 36.0 - 6.0), 0.2, 0.35))
     return (evidence > level * top).astype(np.float32)

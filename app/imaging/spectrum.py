@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 
 import cv2
 import numpy as np
@@ -85,16 +86,25 @@ def _block_means(values: FloatArray, side: int) -> FloatArray:
     return np.asarray((pairs[:, 1:] + pairs[:, :-1]) / np.float32(4.0), np.float32)
 
 
+@cache
+def _plane(side: int) -> tuple[FloatArray, NDArray[np.float64], NDArray[np.bool_]]:
+    """What tapers a block, cycles a block along an axis of its spectrum, and which are too few."""
+    taper = np.hanning(side).astype(np.float32)
+    cycles = fft.fftfreq(side) * side
+    return np.outer(taper, taper), cycles, np.hypot(cycles[:, None], cycles[None, :]) < 1.5
+
+
 def _peaks(
     blocks: FloatArray,
 ) -> tuple[FloatArray, NDArray[np.float64], NDArray[np.float64]]:
     """Share of the power at the strongest frequency, and that frequency in cycles a block."""
     side = blocks.shape[-1]
-    taper = np.hanning(side).astype(np.float32)
-    centred = (blocks - blocks.mean(axis=(1, 2), keepdims=True)) * np.outer(taper, taper)
-    power = np.square(np.abs(fft.fft2(centred)))
-    cycles = fft.fftfreq(side) * side
-    power[:, np.hypot(cycles[:, None], cycles[None, :]) < 1.5] = 0.0
+    taper, cycles, slow = _plane(side)
+    centred = blocks - blocks.mean(axis=(1, 2), keepdims=True)
+    centred *= taper
+    power = np.abs(fft.fft2(centred))
+    np.square(power, out=power)
+    power[:, slow] = 0.0
     strongest = power.reshape(len(power), -1).argmax(axis=1)
     rows, columns = np.divmod(strongest, side)
     around = np.arange(-1, 2)
