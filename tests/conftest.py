@@ -41,3 +41,11 @@ def datasets() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no data sets at {folder} (set WHORL_DATASETS)")
     return folder
+
+
+@pytest.fixture
+def uncompiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fits step by step in Python, see ``training.without_graphs``."""
+    from tests.fakes.training import without_graphs
+
+    without_graphs(monkeypatch)

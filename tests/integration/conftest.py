@@ -61,14 +61,6 @@ def quick_recipes(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def uncompiled(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Fits step by step in Python, see ``training.without_graphs``."""
-    from tests.fakes.training import without_graphs
-
-    without_graphs(monkeypatch)
-
-
-@pytest.fixture
 def unseen(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the contact sheets, which take half of the time of so small a training."""
     monkeypatch.setattr("app.learning.siamese.train.picture_sheets", lambda *_: {})

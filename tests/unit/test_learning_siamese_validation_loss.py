@@ -18,6 +18,8 @@ from app.learning.siamese.recipe import FitSchedule, LossKind, LossParams, Pairi
 from app.learning.siamese.validation import VALIDATION_PAIRS
 from tests.fakes.siamese import CLASSES, TINY, bars, fitted, ignore
 
+pytestmark = pytest.mark.usefixtures("uncompiled")
+
 
 @pytest.mark.parametrize(
     ("kind", "pairing"),
