@@ -52,9 +52,9 @@ def identification_section(
         f"with the masks of prints, every one compared in every view at every shift; single "
         f"vectors have {CHANNELS} numbers. Searches at once: one a processor. From an encrypted "
         f"store of {STORED:,} persons {of_prints.alone:,.0f} templates of prints are loaded a "
-        f"second by one process, {of_vectors.alone:,.0f} single vectors. With a process a processor beside, "
-        f"as at the start for {WORTH_FROM:,} and more, {of_prints.helped:,.0f} and "
-        f"{of_vectors.helped:,.0f}, once they run, which takes {of_prints.start_s:.1f} s."
+        f"second by one process, {of_vectors.alone:,.0f} single vectors. With a process a "
+        f"processor beside, as at the start for {WORTH_FROM:,} and more, {of_prints.helped:,.0f} "
+        f"and {of_vectors.helped:,.0f}, once they run, which takes {of_prints.start_s:.1f} s."
     )
     head = ["Of", "Templates", "p50 ms", "p99 ms", "p50 ms at once", "MiB more"]
     return Section("Identification", head, rows, says)
