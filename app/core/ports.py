@@ -7,7 +7,7 @@ acknowledges, and the audit event that records it, are written in one such block
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
@@ -319,14 +319,6 @@ class Store(Protocol):
     """The embedded store."""
 
     def read(self) -> AbstractContextManager[Transaction]: ...
-    def read_ahead(
-        self, gallery: str, limit: int, worth_from: int | None = None
-    ) -> AbstractContextManager[Iterator[Stretch]]:
-        """The gallery's history so far in stretches of so many changes, in order, read by other
-        processes; may end early, and is empty where that would not save any time.
-        """
-        ...
-
     def write(self) -> AbstractContextManager[Transaction]: ...
     def close(self) -> None: ...
 

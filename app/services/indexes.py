@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from threading import Lock
 
 from app.core.params import Matching
@@ -65,26 +65,14 @@ class GalleryView:
         index = self._indexes.get(model_id)
         return index.search(probe, limit, params) if index is not None else []
 
-    def follow(
-        self,
-        tx: Transaction,
-        report: Report | None = None,
-        read_ahead: Iterable[Stretch] = (),
-    ) -> None:
+    def follow(self, tx: Transaction, report: Report | None = None) -> None:
         """Catch up with the transaction's state; after an error the same steps are taken again.
 
         Args:
             report: told (templates in memory, templates in the gallery) every now and then.
-            read_ahead: the history from its beginning, as far as somebody has read it already.
         """
         newest = tx.templates.last_change()
         of = tx.templates.count(self._gallery) if report and newest > self._seen else 0
-        for stretch in read_ahead:
-            if report:
-                report(len(self), of)
-            with self._lock:
-                if self._seen < stretch.upto:
-                    self._take(stretch)
         while self._seen < newest:
             if report:
                 report(len(self), of)
@@ -158,18 +146,15 @@ class SearchIndexes:
         active: str,
         stands_in: StandsIn = lambda _: True,
         report: Report | None = None,
-        *,
-        read_ahead: Iterable[Stretch] = (),
     ) -> GalleryView:
         """The gallery as it is in this transaction; the first use loads it whole.
 
         Args:
             stands_in: whether the active model may decide over a template that these others know.
             report: told (templates in memory, templates in the gallery); may raise to stop.
-            read_ahead: see ``GalleryView.follow``.
         """
         found = self._held(gallery, active, stands_in)
-        found.follow(tx, report, read_ahead)
+        found.follow(tx, report)
         return found
 
     def refresh(self, gallery: str) -> None:

@@ -10,7 +10,7 @@ from functools import partial
 
 from app.core.errors import Cancelled, ModelRefused, WhorlError
 from app.core.ports import LiveModels, Store
-from app.services.indexes import LOAD_BATCH, SearchIndexes
+from app.services.indexes import SearchIndexes
 from app.services.kinship import may_stand_in
 
 log = logging.getLogger(__name__)
@@ -79,6 +79,5 @@ class GalleryLoading:
                 log.info("%s, %.0f s left", self.detail, left_s)
 
         stands_in = partial(may_stand_in, self.models, model)
-        with self.store.read_ahead(gallery, LOAD_BATCH) as ahead, self.store.read() as tx:
-            view = self.indexes.view(tx, gallery, model.id, stands_in, report, read_ahead=ahead)
-            return len(view)
+        with self.store.read() as tx:
+            return len(self.indexes.view(tx, gallery, model.id, stands_in, report))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import sqlalchemy as sa
 
 from app.core.records import Change
@@ -56,13 +54,6 @@ class History:
         some_seq = some.order_by(changes.c.seq).limit(limit).subquery().c.seq
         found = self._connection.execute(sa.select(sa.func.count(), sa.func.max(some_seq))).one()
         return int(found[1]) if found[0] == limit else self.last()
-
-    def bounds(self, gallery: str, limit: int) -> Iterator[int]:
-        """Where stretches of so many changes of a gallery end, from the beginning to the newest."""
-        seq, newest = 0, self.last()
-        while seq < newest:
-            seq = self.upto(gallery, seq, limit)
-            yield seq
 
     def since(self, gallery: str, seq: int) -> list[Change]:
         """A gallery's changes after ``seq``, oldest first."""

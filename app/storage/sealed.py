@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -19,11 +19,9 @@ from app.storage.tables import (
     record_of,
     templates,
 )
-from app.storage.vault import Label, Vault
+from app.storage.vault import Vault
 
 _IDS_A_QUERY = 200
-
-PassOver = Callable[[Label, Exception], None]
 
 
 class Sealed:
@@ -82,16 +80,10 @@ class Sealed:
                 if reference is not None:
                     yield reference
 
-    def changed(
-        self, gallery: str, since: int, upto: int, pass_over: PassOver | None = None
-    ) -> Stretch:
+    def changed(self, gallery: str, since: int, upto: int) -> Stretch:
         """The templates of a gallery with changes after ``since`` up to ``upto``, and all their
-        descriptors.
-
-        Args:
-            pass_over: told of a descriptor that cannot be opened, and why; logs it once by default.
+        descriptors; passes over those that ``references`` passes over.
         """
-        pass_over = pass_over or self._vault.tell_of
         rows = self._connection.execute(_CHANGED, {"name": gallery, "since": since, "upto": upto})
         changed: dict[str, None] = {}
         found: list[StoredDescriptor] = []
@@ -105,7 +97,7 @@ class Sealed:
                 data = unseal(wrapped_key, (gallery, person_id), label, sealed)
                 stored_shape(data)
             except (WhorlError, ValueError) as error:
-                pass_over(label, error)
+                self._vault.tell_of(label, error)
                 continue
             found.append(StoredDescriptor(template_id, person_id, finger, model_id, of_probe, data))
         return Stretch(upto, list(changed), found)

@@ -22,9 +22,7 @@ from app.core.ports import (
     Replies,
     Templates,
 )
-from app.core.processors import usable_processors
-from app.core.records import Stretch
-from app.storage import ahead, checkup, sqlite
+from app.storage import checkup, sqlite
 from app.storage.aliases import SqlAliases
 from app.storage.audit import SqlAuditLog, SqlReplies
 from app.storage.calibrations import SqlCalibrations
@@ -68,13 +66,12 @@ class SqliteStore:
     threads wait their turn at a lock, processes at SQLite's own.
     """
 
-    def __init__(self, path: Path, engine: sa.Engine, master_key: bytes) -> None:
+    def __init__(self, path: Path, engine: sa.Engine, vault: Vault) -> None:
         self._path = path
-        self._master_key = master_key
         self._engine = engine
         self._reading = sqlite.for_reading(engine)
         self._writing = sqlite.for_writing(engine)
-        self._vault = Vault(master_key)
+        self._vault = vault
         self._turn = threading.Lock()
         self._log_holds_erased = False
         self._guests = threading.Condition()
@@ -90,27 +87,6 @@ class SqliteStore:
         """
         with self._inside(), sqlite.named_errors(), self._reading.begin() as connection:
             yield SqlTransaction(connection, self._vault)
-
-    @contextmanager
-    def read_ahead(
-        self, gallery: str, limit: int, worth_from: int | None = None
-    ) -> Iterator[Iterator[Stretch]]:
-        """The gallery's history so far in stretches of so many changes, in order, each as its
-        templates are when it is read; other processes read them while the block lasts.
-
-        May end early, and is empty where the processes would not save any time.
-
-        Args:
-            worth_from: templates from which on they do; ``ahead.WORTH_FROM`` by default.
-        """
-        least = ahead.WORTH_FROM if worth_from is None else worth_from
-        with self.read() as tx:
-            if usable_processors() < 2 or tx.templates.count(gallery) < least:
-                yield iter(())
-                return
-            bounds = tx.history.bounds(gallery, limit)
-            with ahead.reading_processes(self._path, self._master_key) as submit:
-                yield ahead.read_ahead(submit, gallery, bounds, self._vault.tell_of)
 
     @contextmanager
     def write(self) -> Iterator[SqlTransaction]:
@@ -188,7 +164,7 @@ def open_store(path: Path, master_key: bytes) -> SqliteStore:
     except BaseException:
         engine.dispose()
         raise
-    return SqliteStore(path, engine, master_key)
+    return SqliteStore(path, engine, vault)
 
 
 def _make_ready(path: Path, engine: sa.Engine, vault: Vault) -> None:

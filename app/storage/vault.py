@@ -82,7 +82,7 @@ class Vault:
 
         return open_next
 
-    def tell_of(self, label: Label, problem: Exception | str) -> None:
+    def tell_of(self, label: Label, problem: Exception) -> None:
         """Log that something cannot be used, once as long as the process runs."""
         if label not in self._told:
             self._told.add(label)

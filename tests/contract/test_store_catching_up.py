@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pytest
 
 from app.core.ports import Store
 from app.core.records import StoredDescriptor, Stretch
@@ -80,44 +76,3 @@ def test_the_deleted_are_among_the_changed_and_have_nothing(store: Store, make: 
         tx.templates.drop_descriptors("m1")
     with store.read() as tx:
         assert told([tx.templates.catch_up("default", since, 9)]) == [(["t1", "t2"], [])]
-
-
-def read_ahead(store: Store, monkeypatch: pytest.MonkeyPatch, limit: int) -> list[Stretch]:
-    monkeypatch.setattr("app.storage.store.usable_processors", lambda: 2)
-    with store.read_ahead("default", limit, worth_from=1) as stretches:
-        return list(stretches)
-
-
-def test_other_processes_read_the_same(
-    store: Store, make: Make, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    make.enrolled(store, "anna", *(f"t{number}" for number in range(9)))
-    make.enrolled(store, "bert", "u1", "u2")
-    with store.write() as tx:
-        tx.persons.delete("default", "anna")
-    assert read_ahead(store, monkeypatch, 5) == whole(store, 5)
-
-
-def test_few_are_read_by_nobody_ahead(store: Store, make: Make) -> None:
-    make.enrolled(store, "anna", "t1")
-    with store.read_ahead("default", 5) as stretches:
-        assert list(stretches) == []
-
-
-def test_where_a_process_fails_the_rest_is_left(
-    store: Store, make: Make, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    make.enrolled(store, "anna", "t1", "t2")
-
-    @contextmanager
-    def failing(*_: object) -> Iterator[Callable[..., Future[Any]]]:
-        def submit(*_: object) -> Future[Any]:
-            future: Future[Any] = Future()
-            future.set_exception(OSError("torn"))
-            return future
-
-        yield submit
-
-    monkeypatch.setattr("app.storage.ahead.reading_processes", failing)
-    assert read_ahead(store, monkeypatch, 2) == []
-    assert "gallery default is read on by this process alone: OSError('torn')" in caplog.text

@@ -130,11 +130,7 @@ def test_templates_and_images_are_unreadable_on_disk(
 
 
 def test_sealed_bytes_of_another_template_do_not_open(
-    store: SqliteStore,
-    path: Path,
-    make: Make,
-    caplog: pytest.LogCaptureFixture,
-    monkeypatch: pytest.MonkeyPatch,
+    store: SqliteStore, path: Path, make: Make, caplog: pytest.LogCaptureFixture
 ) -> None:
     make.enrolled(store, "anna", "t1", "t2", image=b"x")
     make.enrolled(store, "bert", "t3")
@@ -151,10 +147,6 @@ def test_sealed_bytes_of_another_template_do_not_open(
         ((_, changed, stored),) = [tx.templates.catch_up("default", 0, 100)]
         assert sorted(changed) == ["t1", "t2", "t3"]
         assert {one.template_id for one in stored} == {"t1", "t3"}
-    with monkeypatch.context() as patch:
-        patch.setattr("app.storage.store.usable_processors", lambda: 2)
-        with store.read_ahead("default", 100, worth_from=1) as stretches:
-            assert [sorted(part.descriptors) for part in stretches] == [sorted(stored)]
     assert [line.split(":")[0] for line in caplog.messages] == [
         "descriptor of template t2 is passed over"
     ]

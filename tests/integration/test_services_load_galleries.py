@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from app.core.errors import ModelRefused, Overloaded
-from app.services import galleries, persons
+from app.services import galleries
 from app.services.context import Recognition
 from app.services.indexes import GalleryView, SearchIndexes
 from app.services.load_galleries import GalleryLoading
@@ -53,25 +53,6 @@ def test_it_is_told_how_far_it_is_and_how_long_it_takes(
     loading_of(twin(ctx)).run()
     told = [record.message.rsplit(",", 1)[0] for record in caplog.records if "left" in record.msg]
     assert told == [f"gallery default: {n} of 5 templates in memory" for n in (0, 2, 4)]
-
-
-def test_other_processes_read_ahead_of_the_loading(
-    ctx: Recognition, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("app.storage.ahead.WORTH_FROM", 1)
-    monkeypatch.setattr("app.storage.store.usable_processors", lambda: 2)
-    monkeypatch.setattr("app.services.load_galleries.LOAD_BATCH", 2)
-    enrol(ctx, "ada", 1, 3)
-    enrol(ctx, "bob", 2)
-    fresh = twin(ctx)
-    loading = loading_of(fresh)
-    with monkeypatch.context() as patch:  # nothing is left to be read by this process
-        patch.setattr("app.storage.templates.SqlTemplates.catch_up", None)
-        loading.run()
-    assert loading.detail == "3 templates loaded at the start"
-    assert found(fresh, 2) == ["bob"]
-    persons.delete_person(fresh, ACTOR, "default", "ada")
-    assert found(fresh, 1) == []
 
 
 def test_the_loading_ends_with_the_service(ctx: Recognition) -> None:

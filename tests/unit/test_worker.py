@@ -225,7 +225,7 @@ class Busy:
 
     def __init__(self, store: Store, refusals: int) -> None:
         self._store, self.refusals = store, refusals
-        self.read, self.read_ahead, self.close = store.read, store.read_ahead, store.close
+        self.read, self.close = store.read, store.close
 
     def write(self) -> Any:
         if self.refusals > 0:

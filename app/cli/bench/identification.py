@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from statistics import median
-from typing import NamedTuple
 
 import numpy as np
 
@@ -21,14 +20,13 @@ from app.core.processors import usable_processors
 from app.core.records import Gallery, ImagePolicy, Person, Template
 from app.core.types import Descriptor, DpiSource, FloatArray, Probe
 from app.matching.index import TemplateIndex
-from app.services.indexes import LOAD_BATCH, GalleryView
+from app.services.indexes import GalleryView
 from app.storage import load_or_create_master_key, open_store
-from app.storage.ahead import WORTH_FROM
 
 PRINTS, VECTORS = (1_000, 10_000, 100_000, 1_000_000), (10_000, 100_000, 1_000_000)
 LONG_MS = 1_000.0
 """Where a search takes longer, those of the next size are timed once."""
-CHANNELS, LIMIT, STORED, BATCH, LOADS = 256, 5, 40_000, 500, 3
+CHANNELS, LIMIT, STORED, BATCH, LOADS = 256, 5, 10_000, 500, 5
 GALLERY, MODEL = "bench", "bench"
 
 
@@ -48,12 +46,14 @@ def identification_section(
     of_prints = list(_searches(prints, probe, model.matching, seconds))
     vectors = _grown("single vectors", VECTORS, (1, 1, CHANNELS), [one], rng)
     of_vectors = list(_searches(vectors, Probe(vector, one[None]), VectorMatching(), seconds))
-    loads = _loads(references), _loads([Descriptor(vector[0], one)])
+    loaded = [_loaded_a_second(some) for some in (references, [Descriptor(vector[0], one)])]
     says = (
         f"Templates are drawn at random, those of prints in grids of {' x '.join(map(str, grid))} "
         f"with the masks of prints, every one compared in every view at every shift; single "
         f"vectors have {CHANNELS} numbers. Searches at once: one a processor; what takes minutes "
-        f"was timed once. {_growth(of_prints)} {_growth(of_vectors)} {_loading(*loads)}"
+        f"was timed once. {_growth(of_prints)} {_growth(of_vectors)} From an encrypted store "
+        f"of {STORED:,} persons {loaded[0]:,.0f} templates of prints are loaded a second at the "
+        f"start, or {loaded[1]:,.0f} single vectors."
     )
     head = ["Of", "Templates", "p50 ms", "p99 ms", "p50 ms at once", "MiB more"]
     return Section("Identification", head, of_prints + of_vectors, says)
@@ -110,47 +110,24 @@ def _unit(cells: FloatArray) -> FloatArray:
     return np.asarray(cells / np.linalg.norm(cells, axis=-1, keepdims=True), np.float32)
 
 
-class _Loads(NamedTuple):
-    """Templates a second from the store into memory, by one process and with others beside, and
-    the seconds until those run."""
-
-    alone: float
-    helped: float
-    start_s: float
-
-
-def _loading(of_prints: _Loads, of_vectors: _Loads) -> str:
-    return (
-        f"From an encrypted store of {STORED:,} persons {of_prints.alone:,.0f} templates of prints "
-        f"are loaded a second by one process, {of_vectors.alone:,.0f} single vectors. With a "
-        f"process a processor beside, as at the start for {WORTH_FROM:,} and more, "
-        f"{of_prints.helped:,.0f} and {of_vectors.helped:,.0f}, once they run, which takes "
-        f"{of_prints.start_s:.1f} s."
-    )
-
-
-def _loads(references: list[Descriptor]) -> _Loads:
+def _loaded_a_second(references: list[Descriptor]) -> float:
+    """Templates from the store into memory."""
     with tempfile.TemporaryDirectory() as folder:
         key = load_or_create_master_key(Path(folder) / "master.key")
         store = open_store(Path(folder) / "bench.sqlite3", key)
         try:
             for start in range(0, STORED, BATCH):
                 _store(store, range(start, start + BATCH), references)
-            alone = median(_load(store, STORED + 1)[1] for _ in range(LOADS))
-            helped = [_load(store, 1) for _ in range(LOADS)]
+            return STORED / median(_seconds_to_load(store) for _ in range(LOADS))
         finally:
             store.close()
-    start_s = median(start for start, _ in helped)
-    return _Loads(alone, median(pace for _, pace in helped), start_s)
 
 
-def _load(store: Store, worth_from: int) -> tuple[float, float]:
-    """Seconds until the first templates are there, and how many more a second then."""
-    view, times = GalleryView(GALLERY, MODEL), [(time.perf_counter(), 0)]
-    with store.read_ahead(GALLERY, LOAD_BATCH, worth_from) as ahead, store.read() as tx:
-        view.follow(tx, lambda done, _: times.append((time.perf_counter(), done)), ahead)
-    began_s, first = next((taken for taken in times if taken[1]), times[0])
-    return began_s - times[0][0], (len(view) - first) / (time.perf_counter() - began_s)
+def _seconds_to_load(store: Store) -> float:
+    view, began_s = GalleryView(GALLERY, MODEL), time.perf_counter()
+    with store.read() as tx:
+        view.follow(tx)
+    return time.perf_counter() - began_s
 
 
 def _store(store: Store, numbers: range, references: list[Descriptor]) -> None:
