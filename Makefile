@@ -68,7 +68,8 @@ evaluate: $(VENV)/.test ## Measure the shipped model on the sets under WHORL_DAT
 bench: $(VENV)/.bench ## Measure how fast the service is here, for docs/performance.md
 	$(BIN)/python -m app.cli.bench --page docs/performance.md
 
-runtimes: $(VENV)/.runtimes ## Measure ONNX Runtime, OpenVINO and LiteRT beside what serves
+runtimes: $(VENV)/.runtimes ## Test and measure ONNX Runtime, OpenVINO and LiteRT beside what serves
+	$(BIN)/pytest tests/integration/test_runtimes.py tests/integration/test_loading.py
 	$(BIN)/python -m app.cli.bench --part runtimes --page build/runtimes.md
 
 side-by-side: $(VENV)/.test ## Synthetic prints beside the real ones under WHORL_DATASETS

@@ -54,10 +54,10 @@ class Settings(BaseSettings):
         description="What encoders of prints compute in; `auto` takes bfloat16 where the processor "
         "multiplies it.",
     )
-    runtime: Literal["tensorflow", "openvino"] = Field(
-        "tensorflow",
-        description="What runs encoders of prints; `openvino` needs the extra of that name and "
-        "runs on the processor.",
+    runtime: Literal["keras", "openvino"] = Field(
+        "keras",
+        description="What runs encoders of prints: Keras' backend, or `openvino`, which needs the "
+        "extra of that name and runs on the processor.",
     )
     max_upload_bytes: int = Field(
         10_000_000, ge=1_000, description="Largest body of a request, in bytes."

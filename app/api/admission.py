@@ -1,8 +1,9 @@
 """Bodies of requests that are recognised: read where there is a place for them.
 
-A place is taken when a request's body has been received and given back when it has been answered,
-so a client that sends slowly holds none. Where all are taken when it comes, ``Door`` refuses it;
-where they were taken meanwhile, it is refused here.
+A place is taken when a request's body has been received and given back when it has been answered.
+From the key's check on one is kept for the body, for a moment: a client that sends slowly holds
+none, and one without a key keeps nobody out. Where all are taken when it comes, ``Door`` refuses
+it; where they were taken meanwhile, it is refused here.
 """
 
 from __future__ import annotations
@@ -32,10 +33,15 @@ def admitted(model: type[B]) -> Any:
     read = reader(model)
 
     async def admit(request: Request) -> AsyncIterator[B]:
-        body = await read(request)
         places = cast("Places", request.state.places)
-        async with places.taken(request.state.arrival, partial(_left, request)):
-            yield body
+        # After the key: who has none keeps nobody out.
+        arrival = places.arrive()
+        try:
+            body = await read(request)
+            async with places.taken(arrival, partial(_left, request)):
+                yield body
+        finally:
+            places.forget(arrival)
 
     return Depends(admit)
 

@@ -49,17 +49,12 @@ class Door:
             await self._app(scope, receive, send)
             return
         places = cast("Places", scope["state"]["places"])
-        began_s = perf_counter()
-        arrival = places.arrive()
-        if arrival is None:
-            await self._refuse(places, scope, send)
-            self._record(scope["path"], perf_counter() - began_s)
-            return
-        scope["state"]["arrival"] = arrival
-        try:
+        if places.room:
             await self._app(scope, receive, send)
-        finally:
-            places.forget(arrival)
+            return
+        began_s = perf_counter()
+        await self._refuse(places, scope, send)
+        self._record(scope["path"], perf_counter() - began_s)
 
     async def _refuse(self, places: Places, scope: Scope, send: Send) -> None:
         if not self._body:
@@ -84,13 +79,12 @@ class Door:
     def _record(self, path: str, seconds: float) -> None:
         self._metrics.request("POST", path, self._start["status"], seconds)
         if not self._refused:
+            _LOG.warning("overloaded: a request found no place and got 503")
             asyncio.get_running_loop().call_later(TOLD_EACH_S, self._tell)
         self._refused += 1
 
     def _tell(self) -> None:
-        _LOG.warning(
-            "overloaded: %d requests found no place within %g s and got 503",
-            self._refused,
-            TOLD_EACH_S,
-        )
+        if self._refused > 1:
+            told = "overloaded: %d requests found no place within %g s and got 503"
+            _LOG.warning(told, self._refused, TOLD_EACH_S)
         self._refused = 0

@@ -43,22 +43,30 @@ class Places:
         self._at_work = asyncio.Semaphore(at_work)
         self._arriving: dict[Arrival, float] = {}
 
-    def arrive(self) -> Arrival | None:
-        """Keep a place for one whose key and body are to be read first; None where none is left.
-
-        It is kept for ``KEPT_S``, or until it is taken or ``forget`` is called: who sends slowly
-        holds none. Without it all that come until one of them has sent its body would be let in,
-        to be refused when theirs are read.
-        """
+    @property
+    def room(self) -> bool:
+        """Whether there is a place that is neither taken nor kept."""
         now_s = time.perf_counter()
         for arrival, until_s in list(self._arriving.items()):
             if until_s > now_s:  # the others came later
                 break
             del self._arriving[arrival]
-        if self._taken + len(self._arriving) >= self._most:
-            return None
+        return self._taken + len(self._arriving) < self._most
+
+    def arrive(self) -> Arrival:
+        """Keep a place for one whose body is to be read first.
+
+        It is kept for ``KEPT_S``, or until it is taken or ``forget`` is called: who sends slowly
+        holds none. Without it all that come until one of them has sent its body would be let in,
+        to be refused when theirs are read.
+
+        Raises:
+            Overloaded: there is no room.
+        """
+        if not self.room:
+            raise self.refusal()
         arrival = Arrival()
-        self._arriving[arrival] = now_s + KEPT_S
+        self._arriving[arrival] = time.perf_counter() + KEPT_S
         return arrival
 
     def forget(self, arrival: Arrival) -> None:

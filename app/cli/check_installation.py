@@ -71,9 +71,9 @@ def check_wsq() -> Finding:
 
 
 def check_runtime(settings: Settings) -> Finding:
-    """What runs encoders, where another than TensorFlow is asked for."""
+    """What runs encoders, and whether it is there."""
     if settings.runtime == "openvino" and find_spec("openvino") is None:
-        advice = "pip install 'whorl[openvino]', or set WHORL_RUNTIME=tensorflow"
+        advice = "pip install 'whorl[openvino]', or set WHORL_RUNTIME=keras"
         return problem("runtime", "WHORL_RUNTIME=openvino, but OpenVINO is not installed", advice)
     return ok("runtime", f"encoders of prints are run by {settings.runtime}")
 

@@ -46,7 +46,8 @@ def open_recognition(
     Raises:
         InvalidInput: the recipe has trained no model (``no_model_of_recipe``).
         ModelRefused, NotFound: the model cannot be loaded.
-        WhorlError: the device that was demanded is not there (``no_device``).
+        WhorlError: the device or the runtime that was demanded is not there (``no_device``,
+            ``no_runtime``).
     """
     from app.bootstrap.recognition import image_limits, wire_recognition
     from app.services.serve_models import Serving, start_serving

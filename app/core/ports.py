@@ -104,7 +104,8 @@ class Templates(Protocol):
         ...
 
     def catch_up(self, gallery: str, since: int, limit: int) -> Stretch:
-        """At most so many changes after ``since``, and what the templates have by now."""
+        """At most so many changes after ``since``, and what has come of the templates whose last
+        change is among them."""
         ...
 
     def count(self, gallery: str) -> int:

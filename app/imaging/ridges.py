@@ -116,6 +116,6 @@ def _coherence(band: FloatArray, amplitude: FloatArray, sigma_px: float) -> Floa
     energy += np.float32(1e-6)
     gx -= gy
     xy *= 2.0
-    aligned = cv2.magnitude(gx, xy, gx)
+    aligned = cv2.magnitude(gx, xy)
     aligned /= energy
     return np.asarray(aligned, np.float32)

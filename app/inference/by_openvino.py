@@ -28,7 +28,7 @@ def require_openvino() -> None:
     if find_spec("openvino") is None:
         raise WhorlError(
             f"WHORL_RUNTIME=openvino, but OpenVINO is not installed: {HOW_TO_INSTALL}, or set "
-            "WHORL_RUNTIME=tensorflow",
+            "WHORL_RUNTIME=keras",
             slug="no_runtime",
         )
 

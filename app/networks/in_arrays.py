@@ -39,7 +39,7 @@ def _then(values: FloatArray, step: Step) -> FloatArray:
 
 
 def _steps(layer: Any) -> list[Step]:
-    if isinstance(layer, layers.Conv2D) and layer.padding == "same":
+    if isinstance(layer, layers.Conv2D) and _is_plain(layer):
         return [_convolution(layer), *_activation(layer)]
     if isinstance(layer, layers.Dense):
         kernel, bias = layer.get_weights()
@@ -51,6 +51,15 @@ def _steps(layer: Any) -> list[Step]:
     if isinstance(layer, Folded):
         return []
     raise ValueError(f"{layer.name} cannot be computed in arrays")
+
+
+def _is_plain(layer: Any) -> bool:
+    return (
+        layer.padding == "same"
+        and layer.data_format == "channels_last"
+        and layer.groups == 1
+        and set(layer.dilation_rate) == {1}
+    )
 
 
 def _activation(layer: Any) -> list[Step]:

@@ -105,8 +105,9 @@ class GalleryView:
     def _put(self, model_id: str, descriptors: Sequence[StoredDescriptor]) -> None:
         index = self._indexes.setdefault(model_id, TemplateIndex())
         rows = [Row(one.template_id, one.person_id, one.finger) for one in descriptors]
-        index.add_stored(rows, [one.data for one in descriptors])
+        # Known before they are there: what an error leaves in the index can be dropped again.
         self._model_of.update((one.template_id, model_id) for one in descriptors)
+        index.add_stored(rows, [one.data for one in descriptors])
 
     def _drop(self, template_id: str) -> None:
         model_id = self._model_of.pop(template_id, None)

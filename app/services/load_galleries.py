@@ -75,8 +75,8 @@ class GalleryLoading:
             now_s = time.monotonic()
             if now_s - told_s >= TELL_S:
                 told_s = now_s
-                left_s = (now_s - began_s) * (of - done) / max(done, 1)
-                log.info("%s, %.0f s left", self.detail, left_s)
+                left = f", {(now_s - began_s) * (of - done) / done:.0f} s left" if done else ""
+                log.info("%s%s", self.detail, left)
 
         stands_in = partial(may_stand_in, self.models, model)
         with self.store.read() as tx:

@@ -117,7 +117,8 @@ class SqlTemplates:
         return [reference for of_one in found.values() for reference in of_one]
 
     def catch_up(self, gallery: str, since: int, limit: int) -> Stretch:
-        """At most so many changes after ``since``, and what the templates have by now.
+        """At most so many changes after ``since``, and what has come of the templates whose last
+        change is among them.
 
         Damaged descriptors are left out.
         """

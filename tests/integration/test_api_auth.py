@@ -14,7 +14,7 @@ import pytest
 from starlette.types import Message
 
 from app.api.metrics import Metrics
-from app.api.places import Arrival, Places
+from app.api.places import Places
 from app.api.state import ApiServices
 from app.core.records import Scope
 from app.services.keys import list_keys, revoke_key
@@ -100,7 +100,6 @@ def test_the_body_of_a_stranger_is_never_read(api: Api) -> None:
                 "services": services,
                 "metrics": Metrics(),
                 "places": Places(1, 1, 1.0),
-                "arrival": Arrival(),
             },
         }
         await api.app(scope, receive, send)

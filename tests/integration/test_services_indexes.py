@@ -77,8 +77,9 @@ def test_an_index_is_never_staler_than_the_transaction_and_may_be_newer(ctx: Rec
         assert len(view) == 2
 
 
+@pytest.mark.parametrize("is_deleted", [False, True])
 def test_an_interrupted_catch_up_is_taken_again(
-    ctx: Recognition, monkeypatch: pytest.MonkeyPatch
+    ctx: Recognition, monkeypatch: pytest.MonkeyPatch, is_deleted: bool
 ) -> None:
     enrol(ctx, "ada", 1, 3)
     real, calls = TemplateIndex.add_stored, iter([True, False])
@@ -93,7 +94,10 @@ def test_an_interrupted_catch_up_is_taken_again(
         patch.setattr(TemplateIndex, "add_stored", failing)
         with pytest.raises(MemoryError):
             identify(ctx, ACTOR, asked(1))
-    assert identify(ctx, ACTOR, asked(1)).gallery_size == 2
+    if is_deleted:
+        persons.delete_person(ctx, ACTOR, "default", "ada")
+    assert identify(ctx, ACTOR, asked(1)).gallery_size == (0 if is_deleted else 2)
+    assert found(ctx, 1) == ([] if is_deleted else ["ada"])
 
 
 def test_the_view_of_a_former_model_goes_when_idle(

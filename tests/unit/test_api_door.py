@@ -22,12 +22,11 @@ class Inside:
     """An app that asks for no body and counts who comes in."""
 
     def __init__(self) -> None:
-        self.came_in = 0
+        self.came_in, self.had_room = 0, True
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.came_in += 1
-        if scope["path"] == "/broken":
-            raise RuntimeError("not a named error")
+        self.had_room &= scope["state"]["places"].room
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body", "body": b""})
 
@@ -58,7 +57,7 @@ def asked(
 
 def made() -> tuple[Door, Inside, Metrics]:
     inside, metrics = Inside(), Metrics()
-    return Door(RequestContext(inside, metrics), ["/verify", "/broken"], metrics), inside, metrics
+    return Door(RequestContext(inside, metrics), ["/verify"], metrics), inside, metrics
 
 
 def test_who_finds_no_place_gets_a_problem_with_an_id_of_its_own() -> None:
@@ -96,14 +95,14 @@ def test_other_requests_need_no_place() -> None:
     assert inside.came_in == 2
 
 
-@pytest.mark.parametrize(("path", "status"), [("/verify", 200), ("/broken", 500)])
-def test_no_place_is_kept_for_who_has_been_answered(path: str, status: int) -> None:
-    door, _, _ = made()
+def test_nobody_takes_a_place_at_the_door() -> None:
+    door, inside, _ = made()
     one = Places(1, 1, 30.0)
-    assert [asked(door, one, path)[0] for _ in range(3)] == [status] * 3
+    assert [asked(door, one)[0] for _ in range(3)] == [200] * 3
+    assert inside.had_room  # until the key is known, a stranger keeps nobody out
 
 
-def test_the_log_tells_once_of_all_that_were_refused(
+def test_the_log_tells_at_once_and_then_of_all_that_were_refused(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("app.api.door.TOLD_EACH_S", 0.05)
@@ -131,4 +130,9 @@ def test_the_log_tells_once_of_all_that_were_refused(
     with caplog.at_level(logging.INFO):
         asyncio.run(twice())
     said = [record.getMessage() for record in caplog.records]
-    assert [line.split(" requests")[0] for line in said] == ["overloaded: 5", "overloaded: 2"]
+    assert [line.split(" found")[0] for line in said] == [
+        "overloaded: a request",
+        "overloaded: 5 requests",
+        "overloaded: a request",
+        "overloaded: 2 requests",
+    ]

@@ -38,13 +38,13 @@ async def turns() -> tuple[dict[str, float], dict[str, float], bool]:
     second = asyncio.create_task(holding(places, events[1], go))
     await asyncio.sleep(0.05)
     waits = not events[1].is_set()
-    assert places.arrive() is None
+    assert not places.room
     with pytest.raises(Overloaded, match="2 requests"):
         async with places.taken(Arrival(), stays):
             pytest.fail("there was no place")
     go.set()
     found = await first, await second, waits
-    assert places.arrive() is not None
+    assert places.room
     return found
 
 
@@ -80,7 +80,7 @@ async def cancelled() -> None:
     gone.cancel()
     with pytest.raises(asyncio.CancelledError):
         await gone
-    assert places.arrive() is not None
+    assert places.room
     go.set()
     await first
     await holding(places, asyncio.Event(), go)
@@ -104,7 +104,7 @@ async def left_early() -> None:
     leaves.set()
     with pytest.raises(ClientDisconnect):
         await second
-    assert places.arrive() is not None
+    assert places.room
     go.set()
     await first
     await holding(places, asyncio.Event(), go)
@@ -120,7 +120,7 @@ async def failing() -> None:
         with pytest.raises(KeyError):
             async with places.taken(Arrival(), stays):
                 raise KeyError
-    assert places.arrive() is not None
+    assert places.room
 
 
 def test_a_failure_gives_the_place_back() -> None:
@@ -129,33 +129,35 @@ def test_a_failure_gives_the_place_back() -> None:
 
 def test_a_place_is_kept_for_those_who_arrive_until_they_are_forgotten() -> None:
     places = Places(2, 1, 30.0)
-    first, second = places.arrive(), places.arrive()
-    assert first is not None
-    assert second is not None
-    assert places.arrive() is None
+    first = places.arrive()
+    places.arrive()
+    assert not places.room
+    with pytest.raises(Overloaded, match="2 requests"):
+        places.arrive()
     places.forget(first)
     places.forget(first)
-    assert places.arrive() is not None
-    assert places.arrive() is None
+    places.arrive()
+    assert not places.room
 
 
 def test_a_place_is_kept_for_a_while_only(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("app.api.places.KEPT_S", 0.0)
     places = Places(1, 1, 30.0)
-    assert None not in [places.arrive() for _ in range(3)]
+    for _ in range(3):
+        places.arrive()
+    assert places.room
 
 
 async def arriving() -> None:
     places = Places(2, 1, 30.0)
     early, late = places.arrive(), places.arrive()
-    assert early is not None
-    assert late is not None
     async with places.taken(early, stays):
-        assert places.arrive() is None  # one has its place, for the other one is kept
+        assert not places.room  # one has its place, for the other one is kept
         places.forget(late)
-        assert places.arrive() is not None
-        assert places.arrive() is None
-    assert places.arrive() is not None
+        assert places.room
+        places.arrive()
+        assert not places.room
+    assert places.room
 
 
 def test_a_place_that_was_kept_and_is_taken_counts_once() -> None:
