@@ -1,14 +1,15 @@
 """Bodies of requests that are recognised: read where there is a place for them.
 
 A place is taken when a request's body has been received and given back when it has been answered.
-From the key's check on one is kept for the body, for a moment: a client that sends slowly holds
-none, and one without a key keeps nobody out. Where all are taken when it comes, ``Door`` refuses
-it; where they were taken meanwhile, it is refused here.
+One is kept for who sends a body, for a moment: a client that sends slowly holds none, and one
+without a key keeps nobody out. Where all are taken when it comes, ``Door`` refuses it; where they
+were taken meanwhile, it is refused here.
 """
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from contextlib import nullcontext
 from functools import partial
 from typing import Any, TypeVar, cast
 
@@ -34,14 +35,11 @@ def admitted(model: type[B]) -> Any:
 
     async def admit(request: Request) -> AsyncIterator[B]:
         places = cast("Places", request.state.places)
-        # After the key: who has none keeps nobody out.
-        arrival = places.arrive()
-        try:
+        at_the_door = getattr(request.state, "arrival", None)
+        with nullcontext(at_the_door) if at_the_door else places.kept() as arrival:
             body = await read(request)
             async with places.taken(arrival, partial(_left, request)):
                 yield body
-        finally:
-            places.forget(arrival)
 
     return Depends(admit)
 

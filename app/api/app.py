@@ -10,6 +10,7 @@ from fastapi import FastAPI
 
 from app.api import docs_page, openapi, problems, routes
 from app.api.door import Door
+from app.api.known_keys import KnownKeys
 from app.api.metrics import Metrics
 from app.api.middleware import BodyLimit, RequestContext
 from app.api.places import Places
@@ -37,7 +38,7 @@ def create_app(services: ApiServices) -> FastAPI:
     async def lifespan(_: FastAPI) -> AsyncIterator[State]:
         limits = services.limits
         places = Places(limits.places, at_work(), limits.deadline_s)
-        yield State(services=services, metrics=metrics, places=places)
+        yield State(services=services, metrics=metrics, places=places, known_keys=KnownKeys())
 
     app = _Documented(
         title="Whorl",

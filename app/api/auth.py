@@ -61,6 +61,7 @@ def _authenticated(request: Request, services: Services, token: str | None) -> A
         )
     usable = token.isascii() and token.isprintable() and len(token) <= _LONGEST_TOKEN
     key = authenticate(services.recognition.store, token) if usable else None
+    request.state.known_keys.note(token, is_good=key is not None)
     if key is None:
         raise WhorlError("The key is unknown or was revoked.", slug="key_invalid")
     request.state.key_id = key.id

@@ -19,6 +19,7 @@ from app.api.metrics import Metrics
 from app.api.middleware import request_id_of, with_headers
 from app.api.places import Places
 from app.api.problems import problem_response
+from app.api.state import State
 
 _LOG = logging.getLogger(__name__)
 
@@ -48,13 +49,18 @@ class Door:
         if scope["type"] != "http" or scope["method"] != "POST" or scope["path"] not in self._paths:
             await self._app(scope, receive, send)
             return
-        places = cast("Places", scope["state"]["places"])
-        if places.room:
+        state = cast("State", scope["state"])
+        places = state["places"]
+        if not places.room:
+            began_s = perf_counter()
+            await self._refuse(places, scope, send)
+            self._record(scope["path"], perf_counter() - began_s)
+        elif state["known_keys"].has_key_of(scope):
+            with places.kept() as arrival:
+                scope["state"]["arrival"] = arrival
+                await self._app(scope, receive, send)
+        else:  # who may be a stranger keeps nobody out
             await self._app(scope, receive, send)
-            return
-        began_s = perf_counter()
-        await self._refuse(places, scope, send)
-        self._record(scope["path"], perf_counter() - began_s)
 
     async def _refuse(self, places: Places, scope: Scope, send: Send) -> None:
         if not self._body:

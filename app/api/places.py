@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any, Literal
 
 from starlette.requests import ClientDisconnect
@@ -56,9 +56,9 @@ class Places:
     def arrive(self) -> Arrival:
         """Keep a place for one whose body is to be read first.
 
-        It is kept for ``KEPT_S``, or until it is taken or ``forget`` is called: who sends slowly
-        holds none. Without it all that come until one of them has sent its body would be let in,
-        to be refused when theirs are read.
+        It is kept for ``KEPT_S``, or until it is taken: who sends slowly holds none. Without it
+        all that come until one of them has sent its body would be let in, to be refused when
+        theirs are read.
 
         Raises:
             Overloaded: there is no room.
@@ -69,8 +69,16 @@ class Places:
         self._arriving[arrival] = time.perf_counter() + KEPT_S
         return arrival
 
-    def forget(self, arrival: Arrival) -> None:
-        """Keep no place any more for somebody."""
+    @contextmanager
+    def kept(self) -> Iterator[Arrival]:
+        """A place that is kept for as long as the block lasts, at most; raises as ``arrive``."""
+        arrival = self.arrive()
+        try:
+            yield arrival
+        finally:
+            self._forget(arrival)
+
+    def _forget(self, arrival: Arrival) -> None:
         self._arriving.pop(arrival, None)
 
     def refusal(self) -> Overloaded:
@@ -92,7 +100,7 @@ class Places:
             Overloaded: all are taken, or the turn did not come in time.
             ClientDisconnect: the client has gone before.
         """
-        self.forget(arrival)
+        self._forget(arrival)
         if self._taken >= self._most:
             raise self.refusal()
         self._taken += 1

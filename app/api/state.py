@@ -8,6 +8,7 @@ from typing import Annotated, TypedDict, cast
 
 from fastapi import Depends, Request
 
+from app.api.known_keys import KnownKeys
 from app.api.metrics import Metrics
 from app.api.places import Places
 from app.services.context import Recognition
@@ -102,6 +103,7 @@ class State(TypedDict):
     services: ApiServices
     metrics: Metrics
     places: Places
+    known_keys: KnownKeys
 
 
 async def _services(request: Request) -> ApiServices:

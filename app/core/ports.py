@@ -16,7 +16,6 @@ from app.core.loaded_model import PRINTS, CalibrationTable, Embedder, LoadedMode
 from app.core.records import (
     ApiKey,
     AuditEvent,
-    Change,
     ComparableTemplate,
     Gallery,
     Job,
@@ -153,10 +152,6 @@ class Templates(Protocol):
 
     def last_change(self) -> int:
         """Sequence number of the newest change in any gallery."""
-        ...
-
-    def changes(self, gallery: str, since: int) -> list[Change]:
-        """Additions and removals after ``since``, oldest first. A new descriptor is an addition."""
         ...
 
 

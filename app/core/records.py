@@ -131,15 +131,6 @@ class ComparableTemplate:
     has_image: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
-    """One step of a gallery's template history; search indexes follow it."""
-
-    seq: int
-    template_id: str
-    removed: bool
-
-
 class ModelAlias(StrEnum):
     """Names that point at a model: in service, asked to go into service, in service before."""
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-from app.core.records import Change
-from app.storage.tables import changes, record_of, templates
+from app.storage.tables import changes, templates
 
 
 class History:
@@ -54,9 +53,3 @@ class History:
         some_seq = some.order_by(changes.c.seq).limit(limit).subquery().c.seq
         found = self._connection.execute(sa.select(sa.func.count(), sa.func.max(some_seq))).one()
         return int(found[1]) if found[0] == limit else self.last()
-
-    def since(self, gallery: str, seq: int) -> list[Change]:
-        """A gallery's changes after ``seq``, oldest first."""
-        query = sa.select(changes).where(changes.c.gallery == gallery, changes.c.seq > seq)
-        rows = self._connection.execute(query.order_by(changes.c.seq))
-        return [record_of(Change, row) for row in rows]

@@ -8,7 +8,6 @@ import sqlalchemy as sa
 
 from app.core.errors import Conflict, NotFound
 from app.core.records import (
-    Change,
     ComparableTemplate,
     ReferenceTemplate,
     StoredImage,
@@ -221,10 +220,6 @@ class SqlTemplates:
     def last_change(self) -> int:
         """Sequence number of the newest change in any gallery, 0 where there is none."""
         return self._history.last()
-
-    def changes(self, gallery: str, since: int) -> list[Change]:
-        """Additions and removals after ``since``, oldest first. A new descriptor is an addition."""
-        return self._history.since(gallery, since)
 
     def _check_person(self, gallery: str, person_id: str) -> None:
         query = sa.select(persons.c.id).where(

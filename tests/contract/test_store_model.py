@@ -138,8 +138,11 @@ class StoreMachine(RuleBasedStateMachine):
                 assert [p.id for p in tx.persons.page(gallery, None, 9)] == mine
                 kept = {n for n, t in self.templates.items() if t[0] == gallery}
                 assert tx.templates.count(gallery) == len(kept)
-                last = {c.template_id: c.removed for c in tx.templates.changes(gallery, 0)}
-                assert {name for name, removed in last.items() if not removed} == kept
+                history = tx.templates.catch_up(gallery, 0, 999)
+                assert kept <= set(history.changed)
+                assert {(d.template_id, d.model_id) for d in history.descriptors} == {
+                    (name, model) for name in kept for model in self.templates[name][2]
+                }
         held = {(r.template.id, r.model_id) for r in found}
         assert held == {(n, model) for n, t in self.templates.items() for model in t[2]}
 

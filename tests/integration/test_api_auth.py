@@ -13,6 +13,7 @@ import httpx
 import pytest
 from starlette.types import Message
 
+from app.api.known_keys import KnownKeys
 from app.api.metrics import Metrics
 from app.api.places import Places
 from app.api.state import ApiServices
@@ -100,6 +101,7 @@ def test_the_body_of_a_stranger_is_never_read(api: Api) -> None:
                 "services": services,
                 "metrics": Metrics(),
                 "places": Places(1, 1, 1.0),
+                "known_keys": KnownKeys(),
             },
         }
         await api.app(scope, receive, send)

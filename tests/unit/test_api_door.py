@@ -11,11 +11,14 @@ import pytest
 from starlette.types import Message, Receive, Scope, Send
 
 from app.api.door import Door
+from app.api.known_keys import KnownKeys
 from app.api.metrics import Metrics
 from app.api.middleware import RequestContext
 from app.api.places import Places
 
 Answer = tuple[int, dict[str, str], bytes]
+KNOWN = KnownKeys()
+KNOWN.note("whorl_good", is_good=True)
 
 
 class Inside:
@@ -32,7 +35,7 @@ class Inside:
 
 
 def asked(
-    door: Door, places: Places, path: str = "/verify", method: str = "POST", name: str = ""
+    door: Door, places: Places, path: str = "/verify", method: str = "POST", **headers: str
 ) -> Answer:
     sent: list[Message] = []
 
@@ -46,13 +49,13 @@ def asked(
         "type": "http",
         "method": method,
         "path": path,
-        "headers": [(b"x-request-id", name.encode())] if name else [],
-        "state": {"places": places},
+        "headers": [(name.encode(), value.encode()) for name, value in headers.items()],
+        "state": {"places": places, "known_keys": KNOWN},
     }
     asyncio.run(door(scope, receive, send))
     start, body = sent
-    headers = {key.decode().lower(): value.decode() for key, value in start["headers"]}
-    return start["status"], headers, body["body"]
+    answered = {key.decode().lower(): value.decode() for key, value in start["headers"]}
+    return start["status"], answered, body["body"]
 
 
 def made() -> tuple[Door, Inside, Metrics]:
@@ -64,7 +67,7 @@ def test_who_finds_no_place_gets_a_problem_with_an_id_of_its_own() -> None:
     door, inside, metrics = made()
     full = Places(0, 1, 30.0)
     for name in ("mine-1", "another.longer_one"):
-        status, headers, body = asked(door, full, name=name)
+        status, headers, body = asked(door, full, **{"x-request-id": name})
         problem = json.loads(body)
         assert (status, problem["status"], problem["slug"]) == (503, 503, "overloaded")
         assert headers["x-request-id"] == problem["request_id"] == name
@@ -72,7 +75,7 @@ def test_who_finds_no_place_gets_a_problem_with_an_id_of_its_own() -> None:
         assert headers["content-length"] == str(len(body))
         assert headers["content-type"] == "application/problem+json"
         assert headers["retry-after"] == "1"
-    _, headers, body = asked(door, full, name="not an id")
+    _, headers, body = asked(door, full, **{"x-request-id": "not an id"})
     assert headers["x-request-id"] == json.loads(body)["request_id"] != "not an id"
     counted = 'whorl_http_request_seconds_count{method="POST",route="/verify",status="503"} 3.0'
     assert counted in metrics.exposition().decode()
@@ -95,11 +98,42 @@ def test_other_requests_need_no_place() -> None:
     assert inside.came_in == 2
 
 
-def test_nobody_takes_a_place_at_the_door() -> None:
+@pytest.mark.parametrize(
+    ("headers", "is_kept"),
+    [
+        ({"authorization": "Bearer whorl_good"}, True),
+        ({"authorization": "bearer whorl_good"}, True),
+        ({"x-api-key": "whorl_good"}, True),
+        ({"x-api-key": "whorl_forged"}, False),
+        ({"authorization": "Basic whorl_good"}, False),
+        ({}, False),
+    ],
+)
+def test_a_place_is_kept_for_whom_is_known(headers: dict[str, str], is_kept: bool) -> None:
     door, inside, _ = made()
     one = Places(1, 1, 30.0)
-    assert [asked(door, one)[0] for _ in range(3)] == [200] * 3
-    assert inside.had_room  # until the key is known, a stranger keeps nobody out
+    assert [asked(door, one, **headers)[0] for _ in range(2)] == [200] * 2
+    assert inside.had_room != is_kept  # strangers keep nobody out
+    assert one.room
+
+
+def test_a_key_that_fails_is_known_no_more() -> None:
+    known = KnownKeys()
+    scope = {"type": "http", "headers": [(b"x-api-key", b"whorl_a")]}
+    known.note("whorl_a", is_good=True)
+    assert known.has_key_of(scope)
+    known.note("whorl_a", is_good=False)
+    assert not known.has_key_of(scope)
+
+
+def test_more_keys_than_a_site_has_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.api.known_keys._MOST", 2)
+    known = KnownKeys()
+    for token in ("whorl_a", "whorl_b", "whorl_c"):
+        known.note(token, is_good=True)
+    names = (b"whorl_a", b"whorl_c")
+    scopes = [{"type": "http", "headers": [(b"x-api-key", name)]} for name in names]
+    assert [known.has_key_of(scope) for scope in scopes] == [False, True]
 
 
 def test_the_log_tells_at_once_and_then_of_all_that_were_refused(
@@ -112,7 +146,7 @@ def test_the_log_tells_at_once_and_then_of_all_that_were_refused(
         "method": "POST",
         "path": "/verify",
         "headers": [],
-        "state": {"places": Places(0, 1, 30.0)},
+        "state": {"places": Places(0, 1, 30.0), "known_keys": KNOWN},
     }
 
     async def ignore(_: Message) -> None:

@@ -127,17 +127,14 @@ def test_a_failure_gives_the_place_back() -> None:
     asyncio.run(failing())
 
 
-def test_a_place_is_kept_for_those_who_arrive_until_they_are_forgotten() -> None:
+def test_a_place_is_kept_for_those_who_arrive() -> None:
     places = Places(2, 1, 30.0)
-    first = places.arrive()
     places.arrive()
-    assert not places.room
-    with pytest.raises(Overloaded, match="2 requests"):
-        places.arrive()
-    places.forget(first)
-    places.forget(first)
-    places.arrive()
-    assert not places.room
+    with places.kept():
+        assert not places.room
+        with pytest.raises(Overloaded, match="2 requests"):
+            places.arrive()
+    assert places.room
 
 
 def test_a_place_is_kept_for_a_while_only(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -150,14 +147,14 @@ def test_a_place_is_kept_for_a_while_only(monkeypatch: pytest.MonkeyPatch) -> No
 
 async def arriving() -> None:
     places = Places(2, 1, 30.0)
-    early, late = places.arrive(), places.arrive()
-    async with places.taken(early, stays):
-        assert not places.room  # one has its place, for the other one is kept
-        places.forget(late)
-        assert places.room
+    with places.kept() as early:
+        async with places.taken(early, stays):
+            assert places.room
+            with places.kept():
+                assert not places.room  # one has its place, for the other one is kept
+            assert places.room
         places.arrive()
-        assert not places.room
-    assert places.room
+        assert places.room
 
 
 def test_a_place_that_was_kept_and_is_taken_counts_once() -> None:
