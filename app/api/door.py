@@ -24,7 +24,7 @@ from app.api.state import State
 _LOG = logging.getLogger(__name__)
 
 TOLD_EACH_S = 1.0
-"""One line of the log for all that are refused meanwhile."""
+"""After which the log tells how many were refused since the first one, which it tells at once."""
 _SOMEBODY = "somebody"
 _OF_EACH = (b"content-length", b"x-request-id")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from hashlib import sha256
 
+from fastapi.security.utils import get_authorization_scheme_param
 from starlette.datastructures import Headers
 from starlette.types import Scope
 
@@ -31,8 +32,9 @@ class KnownKeys:
     def has_key_of(self, scope: Scope) -> bool:
         """Whether a request bears a key that was good."""
         headers = Headers(scope=scope)
-        scheme, _, bearer = headers.get("authorization", "").partition(" ")
-        token = bearer if scheme.lower() == "bearer" else headers.get("x-api-key", "")
+        scheme, bearer = get_authorization_scheme_param(headers.get("authorization"))
+        is_bearer = scheme.lower() == "bearer" and bearer
+        token = bearer if is_bearer else headers.get("x-api-key", "")
         return _hash(token) in self._hashes
 
 

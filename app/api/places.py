@@ -53,12 +53,13 @@ class Places:
             del self._arriving[arrival]
         return self._taken + len(self._arriving) < self._most
 
-    def arrive(self) -> Arrival:
-        """Keep a place for one whose body is to be read first.
+    @contextmanager
+    def kept(self) -> Iterator[Arrival]:
+        """A place for one whose key or body is to be read first.
 
-        It is kept for ``KEPT_S``, or until it is taken: who sends slowly holds none. Without it
-        all that come until one of them has sent its body would be let in, to be refused when
-        theirs are read.
+        It is kept for ``KEPT_S``, at most for as long as the block lasts, or until it is taken: who
+        sends slowly holds none. Without it all that come until one of them has sent its body would
+        be let in, to be refused when theirs are read.
 
         Raises:
             Overloaded: there is no room.
@@ -67,12 +68,6 @@ class Places:
             raise self.refusal()
         arrival = Arrival()
         self._arriving[arrival] = time.perf_counter() + KEPT_S
-        return arrival
-
-    @contextmanager
-    def kept(self) -> Iterator[Arrival]:
-        """A place that is kept for as long as the block lasts, at most; raises as ``arrive``."""
-        arrival = self.arrive()
         try:
             yield arrival
         finally:
@@ -93,7 +88,7 @@ class Places:
         """A place, once it is this request's turn to work.
 
         Args:
-            arrival: what ``arrive`` gave.
+            arrival: what ``kept`` gave.
             left: returns when the client has gone, which gives its place to another.
 
         Raises:

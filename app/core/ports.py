@@ -103,8 +103,7 @@ class Templates(Protocol):
         ...
 
     def catch_up(self, gallery: str, since: int, limit: int) -> Stretch:
-        """At most so many changes after ``since``, and what has come of the templates whose last
-        change is among them."""
+        """At most so many changes after ``since``, and what the templates have by now."""
         ...
 
     def count(self, gallery: str) -> int:

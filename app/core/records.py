@@ -103,7 +103,7 @@ class Stretch(NamedTuple):
 
     Attributes:
         upto: sequence number up to which no change is left out.
-        changed: the templates whose last change is among them; also those that are gone.
+        changed: the templates that changed, each once; also those that are gone.
         descriptors: all that these have by now, in any order.
     """
 

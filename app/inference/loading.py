@@ -112,7 +112,10 @@ class Loader:
 
         if self.runtime == "openvino":
             try:
-                return holding(openvino_function(folded(encoder), self.dtype))
+                embedder = holding(openvino_function(folded(encoder), self.dtype))
+                if self.warm:  # every size of batch is compiled by itself, and may fail by itself
+                    embedder.warm()
+                return embedder
             except Exception as problem:  # its own kinds have no common base but this
                 logger.warning("%s is not run by OpenVINO: %s", model_id, problem)
         try:

@@ -35,6 +35,7 @@ class History:
         self.erased = True
 
     def _note(self, which: sa.ColumnElement[bool], *, removed: bool) -> None:
+        # What was removed is for people who read the table; an index asks what is left.
         touched = sa.select(templates.c.gallery, templates.c.id, sa.literal(removed)).where(which)
         self._connection.execute(
             sa.insert(changes).from_select(

@@ -81,8 +81,8 @@ class Sealed:
                     yield reference
 
     def changed(self, gallery: str, since: int, upto: int) -> Stretch:
-        """The templates of a gallery whose last change is after ``since`` and up to ``upto``, and
-        all their descriptors; passes over those that ``references`` passes over.
+        """The templates of a gallery with changes after ``since`` up to ``upto``, and all their
+        descriptors; passes over those that ``references`` passes over.
         """
         rows = self._connection.execute(_CHANGED, {"name": gallery, "since": since, "upto": upto})
         changed: dict[str, None] = {}
@@ -150,21 +150,19 @@ _REFERENCES = (
 
 
 def _changed() -> sa.Select[tuple[Any, ...]]:
-    """What a search index needs of the templates whose last change is in a stretch of the history;
-    nothing but the id of those that are gone or have no descriptor.
+    """What a search index needs of the templates with changes in a stretch of the history; nothing
+    but the id of those that are gone or have no descriptor.
+
+    Also of those that change again later: who shares the stretch may not look as far.
     """
-    later = changes.alias()
-    is_last = ~sa.exists().where(
-        later.c.template_id == changes.c.template_id, later.c.seq > changes.c.seq
-    )
     some = (
         sa.select(changes.c.template_id)
         .where(
             changes.c.gallery == sa.bindparam("name"),
             changes.c.seq > sa.bindparam("since"),
             changes.c.seq <= sa.bindparam("upto"),
-            is_last,
         )
+        .distinct()
         .subquery()
     )
     return (

@@ -116,8 +116,7 @@ class SqlTemplates:
         return [reference for of_one in found.values() for reference in of_one]
 
     def catch_up(self, gallery: str, since: int, limit: int) -> Stretch:
-        """At most so many changes after ``since``, and what has come of the templates whose last
-        change is among them.
+        """At most so many changes after ``since``, and what the templates have by now.
 
         Damaged descriptors are left out.
         """

@@ -49,7 +49,7 @@ def test_a_stretch_holds_all_that_a_search_needs(store: Store, make: Make) -> No
     np.testing.assert_array_equal(read.cells, make.descriptor(3).cells)
 
 
-def test_a_template_comes_with_its_last_change_as_it_is_now(store: Store, make: Make) -> None:
+def test_the_history_comes_in_stretches_with_the_state_of_now(store: Store, make: Make) -> None:
     make.enrolled(store, "anna", "t1", "t2")
     make.enrolled(store, "bert", "t3")
     make.enrolled(store, "carl", "t4", models=())
@@ -57,7 +57,7 @@ def test_a_template_comes_with_its_last_change_as_it_is_now(store: Store, make: 
         tx.templates.delete("t1")
     # Of each template its addition and its descriptor's, then the removal.
     assert told(whole(store, 2)) == [
-        ([], []),
+        (["t1"], []),
         (["t2"], [("t2", "m1")]),
         (["t3"], [("t3", "m1")]),
         (["t1", "t4"], []),

@@ -212,7 +212,7 @@ def test_history_tells_of_templates_descriptors_and_removals(store: Store, make:
         newest = tx.templates.last_change()
         assert newest == before + 2
         assert tx.templates.catch_up("default", before, 9) == Stretch(newest, ["t1"], [])
-        assert tx.templates.catch_up("default", before, 1) == Stretch(before + 1, [], [])
+        assert tx.templates.catch_up("default", before, 1) == Stretch(before + 1, ["t1"], [])
         assert tx.templates.catch_up("guests", 0, 9) == Stretch(newest, [], [])
 
 

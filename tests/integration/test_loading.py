@@ -22,6 +22,7 @@ from app.core.errors import ModelRefused, NotFound, WhorlError
 from app.core.ports import LoadedModel
 from app.core.types import FloatArray, PreparedSample
 from app.inference.batcher import MicroBatcher
+from app.inference.embedder import BUCKETS
 from app.inference.live import LoadedModels
 from app.inference.loading import Loader
 from app.networks.device import find_device
@@ -66,8 +67,8 @@ def test_a_published_model_is_loaded(shipped_models: Path) -> None:
     loaded.embedder.close()
 
 
-def by_openvino(root: Path) -> LoadedModel:
-    made = Loader(Registry(root), find_device("cpu"), warm=False, runtime="openvino")
+def by_openvino(root: Path, *, warm: bool = False) -> LoadedModel:
+    made = Loader(Registry(root), find_device("cpu"), warm=warm, runtime="openvino")
     return made.load(shipped_id(root))
 
 
@@ -93,16 +94,30 @@ def broken(network: keras.Model, dtype: str) -> Callable[[FloatArray], FloatArra
     raise Exception("it cannot be converted")  # as OpenVINO does
 
 
-@pytest.mark.parametrize("function", [off, broken])
+def broken_for_many(network: keras.Model, dtype: str) -> Callable[[FloatArray], FloatArray]:
+    run = inference_function(network)
+
+    def run_few(inputs: FloatArray) -> FloatArray:
+        if len(inputs) == BUCKETS[-1]:
+            raise Exception("it cannot be compiled for so many")  # as OpenVINO does
+        return run(inputs)
+
+    return run_few
+
+
+@pytest.mark.parametrize(
+    ("function", "warm"), [(off, False), (broken, False), (broken_for_many, True)]
+)
 def test_what_openvino_keeps_apart_is_run_by_the_backend(
     shipped_models: Path,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
     function: object,
+    warm: bool,
 ) -> None:
     monkeypatch.setattr("app.inference.loading.openvino_function", function)
     exact = embedded_once(loader(shipped_models).load(shipped_id(shipped_models)))
-    assert np.array_equal(embedded_once(by_openvino(shipped_models)), exact)
+    assert np.array_equal(embedded_once(by_openvino(shipped_models, warm=warm)), exact)
     assert "is not run by OpenVINO" in caplog.text
 
 

@@ -129,20 +129,20 @@ def test_a_failure_gives_the_place_back() -> None:
 
 def test_a_place_is_kept_for_those_who_arrive() -> None:
     places = Places(2, 1, 30.0)
-    places.arrive()
     with places.kept():
-        assert not places.room
-        with pytest.raises(Overloaded, match="2 requests"):
-            places.arrive()
-    assert places.room
+        assert places.room
+        with places.kept():
+            assert not places.room
+            with pytest.raises(Overloaded, match="2 requests"), places.kept():
+                pytest.fail("there was no place")
+        assert places.room
 
 
 def test_a_place_is_kept_for_a_while_only(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("app.api.places.KEPT_S", 0.0)
     places = Places(1, 1, 30.0)
-    for _ in range(3):
-        places.arrive()
-    assert places.room
+    with places.kept(), places.kept():
+        assert places.room
 
 
 async def arriving() -> None:
@@ -153,7 +153,6 @@ async def arriving() -> None:
             with places.kept():
                 assert not places.room  # one has its place, for the other one is kept
             assert places.room
-        places.arrive()
         assert places.room
 
 
